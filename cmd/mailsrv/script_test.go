@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"mailsrv": main,
+	})
+}
+
+// TestScripts runs the command-level tests, one file per command and case. They
+// are written to be read as documentation of the commands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("MAILSRV_LANG", "en")
+			env.Setenv("MAILSRV_CONFIG", "")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"freeports": freePorts,
+		},
+	})
+}
+
+// freePorts sets each variable to a TCP port of 127.0.0.1 that is free now:
+// "freeports SMTP POP3".
+func freePorts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("unsupported: ! freeports")
+	}
+	var held []net.Listener
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		held = append(held, l)
+		_, port, _ := strings.Cut(l.Addr().String(), ":")
+		ts.Setenv(name, port)
+	}
+	for _, l := range held {
+		if err := l.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
