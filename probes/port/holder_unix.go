@@ -1,0 +1,7 @@
+//go:build !linux && !windows
+
+package port
+
+import "context"
+
+func listeners(ctx context.Context) ([]Holder, error) { return lsof(ctx) }
