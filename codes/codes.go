@@ -149,7 +149,9 @@ type place struct {
 	chunk  string // the entry's own "[[entry]] ..." text
 }
 
-var index = sync.OnceValue(func() *catalogue {
+var index = sync.OnceValue(newIndex)
+
+func newIndex() *catalogue {
 	ix := &catalogue{byKey: map[string][]int{}, decoded: map[int]*Entry{}}
 	for _, family := range Families {
 		for _, chunk := range chunks(read(family), "[[entry]]") {
@@ -166,7 +168,7 @@ var index = sync.OnceValue(func() *catalogue {
 		}
 	}
 	return ix
-})
+}
 
 func (ix *catalogue) entry(n int) *Entry {
 	ix.mu.Lock()
