@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// missing finds what no single setting shows: what is not there, and two
+// services on one address.
+func (l *loader) missing() Problems {
+	c := l.c
+	var ps Problems
+	said := func(key string) bool {
+		for _, p := range l.problems {
+			// A misspelt key is the cause, the missing one its consequence.
+			if p.Key == key || p.Suggestion == key {
+				return true
+			}
+		}
+		return false
+	}
+	for i, a := range c.Listen {
+		for _, b := range c.Listen[:i] {
+			if a.overlaps(b) {
+				ps = append(ps, Problem{Kind: ListenDuplicate, Line: a.Line, Key: "listen." + a.Service, Value: quoted(a.Addr),
+					Message: fmt.Sprintf("line %d gives the same address and port to %s (%s)", b.Line, b.Service, b.Addr)})
+				break
+			}
+		}
+	}
+	if c.Hostname == "" && !said("hostname") {
+		if c.Open() {
+			ps = append(ps, Problem{Kind: NoHostname, Key: "hostname", Message: `is missing: other servers want the full name of this one in the greeting, such as hostname = "mail.example.com"`})
+		} else {
+			c.Hostname = "localhost"
+		}
+	}
+	if len(c.Domains) == 0 && !said("domains") {
+		ps = append(ps, Problem{Kind: NoDomain, Key: "domains", Message: `is missing: the server would receive mail for nobody, such as domains = ["example.com"]`})
+	}
+	if len(c.Listen) == 0 && !l.listenProblem() {
+		ps = append(ps, Problem{Kind: NoListener, Key: "listen", Message: `nothing is on: in a file only what [listen] names is, such as smtp = ":25"`})
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		ps = append(ps, Problem{Kind: BadValue, Key: "tls", Message: "cert and key belong together: one of them is missing"})
+	}
+	return ps
+}
+
+func (l *loader) listenProblem() bool {
+	for _, p := range l.problems {
+		if !p.Later && (p.Suggestion == "[listen]" || strings.HasPrefix(p.Key, "listen.") || strings.HasPrefix(p.Suggestion, "listen.")) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,147 @@
+// Package config reads mailsrv.toml: defaults, where the file lies, what each
+// setting accepts, and every mistake with its line.
+//
+// Load never stops at the first mistake: it returns all of them, and the
+// configuration as far as it could be read, so that serve can refuse with one
+// message and doctor can report each mistake and still look at the rest.
+//
+// A setting is one entry of the table in settings.go. Settings of a later
+// version stand there too and are refused by name instead of being ignored.
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+)
+
+// Names of the services that can listen.
+const (
+	SMTP        = "smtp"        // RFC 5321: mail from other servers
+	Submission  = "submission"  // RFC 6409: mail from users, STARTTLS
+	Submissions = "submissions" // RFC 8314: the same inside TLS
+	POP3        = "pop3"        // RFC 1939
+	POP3S       = "pop3s"       // the same inside TLS
+)
+
+// Config is a configuration with all defaults filled in.
+type Config struct {
+	File     string   // where it was read from; empty for the built-in defaults
+	Hostname string   // the name in greetings, HELO and Received
+	DataDir  string   // absolute or relative to the working directory
+	Domains  []string // local domains in lower case, "[192.0.2.1]" for an address literal; the first is the main one
+	Listen   []Listener
+	TLS      TLS
+	DNS      DNS
+	Relay    Relay
+	Auth     Auth
+	Limits   Limits
+	Log      Log
+	Doctor   Doctor
+}
+
+// TLS names the certificate. Without one the server makes itself a self-signed
+// certificate when TLS is wanted.
+type TLS struct {
+	Cert, Key string // PEM files
+}
+
+// DNS lists the resolvers to ask; none means the system's.
+type DNS struct {
+	Servers []netip.AddrPort
+}
+
+// Relay says who may send to other hosts without a login.
+type Relay struct {
+	Allow    bool // false: receive only
+	Networks []netip.Prefix
+}
+
+// Auth says how users log in.
+type Auth struct {
+	Mechanisms []string // SASL names in the order they are announced
+	RequireTLS bool     // on addresses other than loopback
+}
+
+// Limits bound what clients may take.
+type Limits struct {
+	MessageSize      int64 // octets
+	Connections      int   // in total
+	ConnectionsPerIP int
+	Recipients       int // of one message
+	AuthFailures     int // of one connection
+	IdleTimeout      time.Duration
+}
+
+// Log says how much is logged and where.
+type Log struct {
+	Level string // debug, info, warn, error
+	File  string // standard error when empty
+}
+
+// Doctor holds what concerns doctor alone.
+type Doctor struct {
+	Ignore []Ignore
+}
+
+// Ignore silences a finding. Until is the last day it does, zero for ever.
+type Ignore struct {
+	ID, Subject, Reason string
+	Until               time.Time
+}
+
+// Default is the configuration without a file: a server for trying out, on
+// loopback and unprivileged ports.
+func Default() *Config {
+	c := base()
+	c.Hostname = "localhost"
+	c.DataDir = "mailsrv-data"
+	c.Domains = []string{"localhost"}
+	c.Listen = []Listener{
+		{Service: SMTP, Addr: "127.0.0.1:2525"},
+		{Service: Submission, Addr: "127.0.0.1:5587"},
+		{Service: POP3, Addr: "127.0.0.1:1110"},
+	}
+	return c
+}
+
+// base is what a file starts from: limits and habits, but no listener, domain
+// or name.
+func base() *Config {
+	return &Config{
+		Relay: Relay{Allow: true},
+		Auth:  Auth{Mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}, RequireTLS: true},
+		Limits: Limits{
+			MessageSize:      25_000_000,
+			Connections:      1000,
+			ConnectionsPerIP: 50,
+			Recipients:       1000,
+			AuthFailures:     5,
+			IdleTimeout:      5 * time.Minute,
+		},
+		Log: Log{Level: "info"},
+	}
+}
+
+// OffersTLS tells whether the server offers TLS: always with a configuration
+// file, never for the loopback server without one, whose self-signed
+// certificate would only make clients complain.
+func (c *Config) OffersTLS() bool { return c.File != "" }
+
+// Open tells whether any listener can be reached from other machines.
+func (c *Config) Open() bool {
+	for _, l := range c.Listen {
+		if !l.Loopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// beside makes path, if relative, relative to the configuration file.
+func (c *Config) beside(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.File), path)
+}

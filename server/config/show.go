@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TOML writes the effective configuration the way Load reads it.
+func (c *Config) TOML() string {
+	var b strings.Builder
+	line := func(key, value string) { fmt.Fprintf(&b, "%s = %s\n", key, value) }
+	table := func(name string) { fmt.Fprintf(&b, "\n[%s]\n", name) }
+
+	line("hostname", tomlString(c.Hostname))
+	line("data_dir", tomlString(c.DataDir))
+	line("domains", list(c.Domains))
+	table("listen")
+	for _, service := range []string{SMTP, Submission, Submissions, POP3, POP3S} {
+		var addrs []string
+		for _, l := range c.Listen {
+			if l.Service == service {
+				addrs = append(addrs, l.Addr)
+			}
+		}
+		switch len(addrs) {
+		case 0:
+			line(service, `""`)
+		case 1:
+			line(service, tomlString(addrs[0]))
+		default:
+			line(service, list(addrs))
+		}
+	}
+	table("tls")
+	line("cert", tomlString(c.TLS.Cert))
+	line("key", tomlString(c.TLS.Key))
+	table("dns")
+	line("servers", list(c.DNS.Servers))
+	table("relay")
+	line("allow", strconv.FormatBool(c.Relay.Allow))
+	line("networks", list(c.Relay.Networks))
+	table("auth")
+	line("mechanisms", list(c.Auth.Mechanisms))
+	line("require_tls", strconv.FormatBool(c.Auth.RequireTLS))
+	table("limits")
+	line("message_size", tomlString(FormatSize(c.Limits.MessageSize)))
+	line("connections", strconv.Itoa(c.Limits.Connections))
+	line("connections_per_ip", strconv.Itoa(c.Limits.ConnectionsPerIP))
+	line("recipients", strconv.Itoa(c.Limits.Recipients))
+	line("auth_failures", strconv.Itoa(c.Limits.AuthFailures))
+	line("idle_timeout", tomlString(FormatDuration(c.Limits.IdleTimeout)))
+	table("log")
+	line("level", tomlString(c.Log.Level))
+	line("file", tomlString(c.Log.File))
+	for _, i := range c.Doctor.Ignore {
+		b.WriteString("\n[[doctor.ignore]]\n")
+		line("id", tomlString(i.ID))
+		line("subject", tomlString(i.Subject))
+		line("reason", tomlString(i.Reason))
+		if !i.Until.IsZero() {
+			line("until", i.Until.Format(time.DateOnly))
+		}
+	}
+	return b.String()
+}
+
+// tomlString quotes s; paths with backslashes stay readable.
+func tomlString(s string) string {
+	if strings.Contains(s, `\`) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\'' || r == 0x7f }) {
+		return "'" + s + "'"
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteString(`\` + string(r))
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String() + `"`
+}
+
+func list[T any](items []T) string {
+	var out []string
+	for _, i := range items {
+		out = append(out, tomlString(fmt.Sprint(i)))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// Example is a commented file to begin with: what `config default` prints.
+func Example() string { return example }
+
+// Local tells whether domain, in any case, is one of the local domains.
+func (c *Config) Local(domain string) bool {
+	return slices.Contains(c.Domains, strings.ToLower(domain))
+}
+
+const example = `# mailsrv.toml: settings of mailsrv. What is left out has the value shown,
+# except [listen]: in a file only what is named there is on.
+# Check it with: mailsrv config check
+
+# The full name of this machine, as other servers see it.
+hostname = "mail.example.com"
+
+# Mail, accounts and keys. Relative paths start at this file's folder.
+data_dir = "mailsrv-data"
+
+# Domains that mail is received for. "[192.0.2.1]" accepts user@[192.0.2.1].
+domains = ["example.com"]
+
+[listen]                        # "ADDRESS:PORT", ":PORT" for all addresses, several as a list
+smtp = ":25"                    # mail from other servers
+submission = ":587"             # mail from users, STARTTLS
+submissions = ":465"            # mail from users, TLS from the start
+pop3 = ":110"                   # mailboxes, STLS
+pop3s = ":995"                  # mailboxes, TLS from the start
+
+[tls]                           # PEM files; without them a self-signed certificate is made
+cert = ""
+key = ""
+
+[dns]
+servers = []                    # "192.0.2.53" or "192.0.2.53:53"; empty: the system's
+
+[relay]
+allow = true                    # false: receive only
+networks = []                   # may relay without a login, such as "192.168.1.0/24"
+
+[auth]
+mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]
+require_tls = true              # on addresses other than loopback
+
+[limits]
+message_size = "25MB"
+connections = 1000
+connections_per_ip = 50
+recipients = 1000               # of one message
+auth_failures = 5               # of one connection
+idle_timeout = "5m"             # per command; POP3 waits twice as long (RFC 1939 3)
+
+[log]
+level = "info"                  # debug, info, warn, error
+file = ""                       # standard error when empty
+`
