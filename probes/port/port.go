@@ -54,7 +54,7 @@ func Listeners(ctx context.Context) ([]Holder, error) {
 }
 
 // Holding picks, out of all, the sockets that listen where a server with that
-// listen address ("127.0.0.1:110", ":110", "[::]:110") wants to: on the same
+// listen address ("127.0.0.1:110", ":110", "0.0.0.0:110") wants to: on the same
 // port, and on the same address or with a wildcard on either side. Those of the
 // same address family come first.
 func Holding(all []Holder, addr string) []Holder {
@@ -72,7 +72,7 @@ func Holding(all []Holder, addr string) []Holder {
 		case at == have, family(at) == family(have) && (at.IsUnspecified() || have.IsUnspecified()):
 			same = append(same, h)
 		// A wildcard of IPv6 usually takes IPv4 with it.
-		case have == netip.IPv6Unspecified(), anyFamily, at == netip.IPv6Unspecified():
+		case have == netip.IPv6Unspecified(), anyFamily:
 			other = append(other, h)
 		}
 	}
@@ -103,10 +103,11 @@ func parse(addr string) (ap netip.AddrPort, anyFamily bool, err error) {
 	return netip.AddrPortFrom(a.Unmap(), uint16(n)), false, nil
 }
 
-// TryBind listens on addr and closes at once. The error holds the errno.
-func TryBind(ctx context.Context, addr string) error {
+// TryBind listens on addr and closes at once. The network is "tcp", "tcp4" or
+// "tcp6" as the server would say it. The error holds the errno.
+func TryBind(ctx context.Context, network, addr string) error {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
+	l, err := lc.Listen(ctx, network, addr)
 	if err != nil {
 		return err
 	}
