@@ -141,7 +141,6 @@ func TestOutcomes(t *testing.T) {
 		{"silent", "stall", StageGreeting, dial.Silent, ""},
 		{"drip", "raw +\nstall", StageGreeting, dial.Drip, ""},
 		{"closed", "close", StageGreeting, dial.Closed, ""},
-		{"reset", "reset", StageGreeting, dial.Reset, ""},
 		{"tls expected", "raw \\x15\\x03\\x01\\x00\\x02\\x02\\x0a", StageGreeting, dial.TLSExpected, ""},
 		{"http", "> HTTP/1.1 400 Bad Request", StageGreeting, dial.Garbage, ""},
 		{"long line", "raw +OK " + strings.Repeat("x", 9000), StageGreeting, dial.Garbage, ""},
@@ -187,6 +186,19 @@ func walk(c *Conn) error {
 	}
 	_, err := c.Retr(1, 1<<20)
 	return err
+}
+
+// A reset at once may be seen while connecting already.
+func TestResetAtOnce(t *testing.T) {
+	s := pop3test.Play(t, "reset")
+	c, err := Dial(context.Background(), s.Addr, Options{})
+	if err == nil {
+		defer c.Close()
+		_, err = c.Greeting()
+	}
+	if e := As(err); e == nil || e.Outcome() != dial.Reset {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestRefused(t *testing.T) {
