@@ -1,0 +1,437 @@
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+)
+
+// Damage of an mbox file. The words are those of the findings mbox.*.
+const (
+	NulRun        = "nul_run"
+	LeadingJunk   = "leading_junk"
+	DamagedFrom   = "damaged_from"
+	ContentLength = "content_length"
+	NoBlankLine   = "no_blank_line"
+	CRLF          = "crlf"
+	TruncatedTail = "truncated_tail"
+)
+
+// Mbox is what a file in mbox form holds.
+type Mbox struct {
+	Messages []Message
+	// Damage has the first place of each kind, and how often it occurs.
+	Damage map[string]Damage
+}
+
+// Message is one message of an mbox file, its From line included.
+type Message struct {
+	Offset, Length int64
+	Hash           [32]byte // without the lines that mail programs write for themselves
+}
+
+// Damage is a fault of the file's form.
+type Damage struct {
+	Offset int64  // of its first occurrence
+	Line   string // the line there, 100 octets at most
+	Count  int
+}
+
+// nulRun is how many NUL octets in a row are no accident of one message.
+const nulRun = 4
+
+// fromLine is a From line as every mbox reader takes it: an address (or
+// nothing), then a date in the form of asctime, with or without seconds and
+// zones.
+var fromLine = regexp.MustCompile(`^From .{0,400}?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} +\d{1,2}:\d\d(?::\d\d)?(?: +[A-Za-z][A-Za-z0-9+:-]*){0,2}(?: +[+-]\d{4})? +\d{4}(?: +\S.{0,100})?$`)
+
+// escapedFrom is a From line that somebody put a mark before, or cut the first
+// letters of.
+var escapedFrom = regexp.MustCompile(`^(?:>+From|From:?|rom|om|m) \S+ .*\d{1,2}:\d\d`)
+
+// headerField is a line of a message header.
+var headerField = regexp.MustCompile(`^[!-9;-~]{1,76}:(?: |\t|$)`)
+
+// ReadMbox reads a file in mbox form. Content-Length is believed where it is
+// right: after that many octets comes a From line, or the end.
+func ReadMbox(ctx context.Context, r io.ReaderAt, size int64) (*Mbox, error) {
+	p := &parser{src: r, size: size, box: &Mbox{Damage: map[string]Damage{}}}
+	p.seek(0)
+	if err := p.run(ctx); err != nil {
+		return nil, err
+	}
+	return p.box, nil
+}
+
+type parser struct {
+	src  io.ReaderAt
+	size int64
+	r    *bufio.Reader
+	at   int64 // offset of the next line
+	box  *Mbox
+
+	start     int64 // of the message at hand; -1: none yet
+	inHeader  bool
+	length    int64 // Content-Length of the header at hand; -1: none
+	untilThis int64 // where a Content-Length that hides something would end
+	blank     bool  // the line before was empty
+	crlf, lf  int
+	nuls      int
+	tail      bool // the last line had its end
+}
+
+// line is one line, or for a very long one the part that fitted.
+type line struct {
+	offset int64
+	text   []byte // without line end
+	whole  bool   // it had a line end
+	first  bool   // it is not the continuation of a long line
+}
+
+func (p *parser) seek(to int64) {
+	p.at = to
+	p.r = bufio.NewReaderSize(io.NewSectionReader(p.src, to, p.size-to), 64<<10)
+}
+
+func (p *parser) damage(kind string, offset int64, text []byte) {
+	d := p.box.Damage[kind]
+	if d.Count == 0 {
+		d.Offset, d.Line = offset, string(text[:min(len(text), 100)])
+	}
+	d.Count++
+	p.box.Damage[kind] = d
+}
+
+func (p *parser) run(ctx context.Context) error {
+	p.start, p.length, p.untilThis, p.tail = -1, -1, -1, true
+	first := true
+	for n := 0; ; n++ {
+		if n%1024 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		l, err := p.next(first)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if l.first {
+			p.line(l)
+		}
+		p.blank = l.first && l.whole && len(l.text) == 0
+		p.tail = l.whole
+		first = l.whole
+	}
+	p.finish()
+	return nil
+}
+
+func (p *parser) next(first bool) (line, error) {
+	raw, err := p.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		err = nil
+	}
+	if len(raw) == 0 {
+		if err == nil {
+			err = io.EOF
+		}
+		return line{}, err
+	}
+	if err != nil && err != io.EOF {
+		return line{}, err
+	}
+	l := line{offset: p.at, first: first}
+	p.at += int64(len(raw))
+	p.countNuls(l.offset, raw)
+	if raw[len(raw)-1] == '\n' {
+		l.whole = true
+		raw = raw[:len(raw)-1]
+		if n := len(raw); n > 0 && raw[n-1] == '\r' {
+			raw = raw[:n-1]
+			p.crlf++
+		} else {
+			p.lf++
+		}
+	}
+	l.text = raw
+	return l, nil
+}
+
+func (p *parser) countNuls(offset int64, raw []byte) {
+	if p.nuls == 0 && bytes.IndexByte(raw, 0) < 0 {
+		return
+	}
+	for i, c := range raw {
+		if c != 0 {
+			p.nuls = 0
+			continue
+		}
+		if p.nuls++; p.nuls == nulRun {
+			p.damage(NulRun, offset+int64(i)-nulRun+1, nil)
+		}
+	}
+}
+
+// line takes one line into account.
+func (p *parser) line(l line) {
+	if p.start < 0 {
+		p.beforeFirst(l)
+		return
+	}
+	if p.beginsMessage(l) {
+		if p.untilThis > l.offset {
+			p.damage(ContentLength, p.start, nil)
+		}
+		p.begin(l.offset)
+		return
+	}
+	if !p.inHeader {
+		return
+	}
+	if len(l.text) == 0 {
+		p.inHeader = false
+		p.skipBody()
+		return
+	}
+	if v, ok := field(l.text, "Content-Length:"); ok {
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
+			p.length = n
+		}
+	}
+}
+
+// beforeFirst looks at what stands at the beginning of the file.
+func (p *parser) beforeFirst(l line) {
+	if bare := bytes.TrimLeft(bytes.TrimPrefix(l.text, []byte("\xef\xbb\xbf")), "\x00"); l.offset == 0 && len(bare) < len(l.text) && fromLine.Match(bare) {
+		if p.box.Damage[NulRun].Count == 0 {
+			p.damage(LeadingJunk, 0, nil)
+		}
+		p.begin(int64(len(l.text) - len(bare)))
+		return
+	}
+	switch {
+	case fromLine.Match(l.text):
+		if l.offset > 0 {
+			p.damage(LeadingJunk, 0, nil)
+		}
+		p.begin(l.offset)
+	case l.offset == 0 && (escapedFrom.Match(l.text) || headerField.Match(l.text) || bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) || bytes.HasPrefix(l.text, []byte("From "))):
+		p.damage(DamagedFrom, l.offset, l.text)
+		p.begin(0)
+	}
+}
+
+// beginsMessage tells whether a line inside a message begins the next one.
+func (p *parser) beginsMessage(l line) bool {
+	if !bytes.HasPrefix(l.text, []byte("From ")) && !bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) {
+		return false
+	}
+	valid := fromLine.Match(l.text)
+	if valid && p.blank {
+		return true
+	}
+	// Without a blank line before it, or with a date that nobody reads, it is
+	// one only when a header follows at once.
+	if !l.whole || !p.headerFollows() {
+		return false
+	}
+	switch {
+	case valid:
+		p.damage(NoBlankLine, l.offset, l.text)
+	case p.blank:
+		p.damage(DamagedFrom, l.offset, l.text)
+	default:
+		return false
+	}
+	return true
+}
+
+// headerFollows looks whether the next line is one of a header.
+func (p *parser) headerFollows() bool {
+	b, _ := p.r.Peek(100) // an error means that less is left
+	text, _, _ := bytes.Cut(b, []byte("\n"))
+	return headerField.Match(bytes.TrimRight(text, "\r"))
+}
+
+func (p *parser) begin(offset int64) {
+	p.end(offset)
+	p.start, p.inHeader, p.length, p.untilThis = offset, true, -1, -1
+}
+
+func (p *parser) end(offset int64) {
+	if p.start < 0 {
+		return
+	}
+	p.box.Messages = append(p.box.Messages, Message{Offset: p.start, Length: offset - p.start, Hash: hash(p.src, p.start, offset-p.start)})
+}
+
+// skipBody jumps to the end of the body when Content-Length is right. The next
+// line then counts as one after a blank line.
+func (p *parser) skipBody() {
+	if p.length < 0 {
+		return
+	}
+	end := p.at + p.length
+	if end < p.at {
+		return
+	}
+	if end <= p.size && p.endsHere(end) {
+		p.checkNuls(p.at, end)
+		p.seek(end)
+		return
+	}
+	p.untilThis = end
+}
+
+// endsHere tells whether a message may end at offset: after it comes the end of
+// the file, or a blank line and a From line.
+func (p *parser) endsHere(offset int64) bool {
+	buf := make([]byte, 600)
+	n, err := p.src.ReadAt(buf[:min(int64(len(buf)), p.size-offset)], offset)
+	if err != nil && err != io.EOF {
+		return false
+	}
+	rest := buf[:n]
+	if len(bytes.Trim(rest, "\r\n")) == 0 && n < len(buf) {
+		return true
+	}
+	trimmed := bytes.TrimLeft(rest, "\r\n")
+	text, _, _ := bytes.Cut(trimmed, []byte("\n"))
+	return len(trimmed) < len(rest) && fromLine.Match(bytes.TrimRight(text, "\r"))
+}
+
+// checkNuls looks for NUL octets in what is skipped.
+func (p *parser) checkNuls(from, to int64) {
+	buf := make([]byte, 64<<10)
+	p.nuls = 0
+	for from < to {
+		n, err := p.src.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
+		p.countNuls(from, buf[:n])
+		from += int64(n)
+		if err != nil || n == 0 {
+			return
+		}
+	}
+}
+
+// finish ends the last message and judges the file as a whole.
+func (p *parser) finish() {
+	if p.start < 0 && p.size > 0 {
+		// Not one From line: all of it is one message, so that nothing of it
+		// is taken for nothing.
+		if p.box.Damage[NulRun].Count == 0 {
+			p.damage(LeadingJunk, 0, nil)
+		}
+		p.start = 0
+	}
+	if p.start >= 0 && p.size > 0 && (p.inHeader || !p.tail) {
+		p.damage(TruncatedTail, p.start, nil)
+	}
+	p.end(p.size)
+	if p.crlf > p.lf {
+		p.damage(CRLF, 0, nil)
+	}
+}
+
+// localHeaders are the header lines that mail programs write into a message in
+// the spool for themselves.
+var localHeaders = [][]byte{[]byte("Status:"), []byte("X-Status:"), []byte("X-UIDL:"), []byte("X-Keywords:"), []byte("Content-Length:")}
+
+func field(text []byte, name string) ([]byte, bool) {
+	if len(text) < len(name) || !equalFold(text[:len(name)], []byte(name)) {
+		return nil, false
+	}
+	return bytes.TrimSpace(text[len(name):]), true
+}
+
+func equalFold(a, b []byte) bool { return bytes.EqualFold(a, b) }
+
+// hash is that of the message without the lines that do not count. A read error
+// shows as a hash that nothing equals.
+func hash(src io.ReaderAt, offset, length int64) [32]byte {
+	h := sha256.New()
+	_, _ = io.Copy(h, normalize(io.NewSectionReader(src, offset, length)))
+	return [32]byte(h.Sum(nil))
+}
+
+// normalize leaves out local header lines, line ends at the very end, and the
+// difference between LF and CRLF.
+func normalize(r io.Reader) io.Reader {
+	return &normalizer{r: bufio.NewReaderSize(r, 64<<10), header: true}
+}
+
+type normalizer struct {
+	r       *bufio.Reader
+	out     []byte // decided, not yet read
+	ends    int    // line ends held back: they count only when something follows
+	header  bool
+	skip    bool // inside a line that does not count, or its folded rest
+	inLine  bool // the last piece had no line end
+	readErr error
+}
+
+func (n *normalizer) Read(b []byte) (int, error) {
+	for len(n.out) == 0 {
+		if n.readErr != nil {
+			return 0, n.readErr
+		}
+		n.fill()
+	}
+	k := copy(b, n.out)
+	n.out = n.out[k:]
+	return k, nil
+}
+
+func (n *normalizer) fill() {
+	raw, err := n.r.ReadSlice('\n')
+	if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		n.readErr = err
+	}
+	if len(raw) == 0 {
+		return
+	}
+	whole := raw[len(raw)-1] == '\n'
+	text := bytes.TrimRight(raw, "\r\n")
+	if !whole {
+		text = raw
+	}
+	if n.header && !n.inLine {
+		n.headerLine(text)
+	}
+	n.inLine = !whole
+	if n.skip {
+		return
+	}
+	if len(text) > 0 {
+		n.out = append(bytes.Repeat([]byte{'\n'}, n.ends), text...)
+		n.ends = 0
+	}
+	if whole {
+		n.ends++
+	}
+}
+
+// headerLine decides whether a header line counts.
+func (n *normalizer) headerLine(text []byte) {
+	if len(text) == 0 {
+		n.header, n.skip = false, false
+		return
+	}
+	if text[0] == ' ' || text[0] == '\t' {
+		return // folded: as the line before
+	}
+	n.skip = false
+	for _, name := range localHeaders {
+		if _, ok := field(text, string(name)); ok {
+			n.skip = true
+		}
+	}
+}
