@@ -53,7 +53,7 @@ func Open(dataDir string, domains []string) *Files {
 
 // File is where the account of an address is or would be kept.
 func (d *Files) File(name, domain string) string {
-	return filepath.Join(d.dir, FileName(strings.ToLower(domain)), FileName(strings.ToLower(name))+".toml")
+	return filepath.Join(d.dir, safeio.FileName(strings.ToLower(domain)), safeio.FileName(strings.ToLower(name))+".toml")
 }
 
 func (d *Files) read(name, domain string) (entry, error) {
@@ -157,7 +157,7 @@ func (d *Files) List() (accounts []Account, damaged []*DamagedError, err error) 
 		return nil, nil, err
 	}
 	for _, dir := range domains {
-		domain, ok := nameOf(dir.Name())
+		domain, ok := safeio.ParseFileName(dir.Name())
 		if !ok || !dir.IsDir() {
 			continue
 		}
@@ -167,7 +167,7 @@ func (d *Files) List() (accounts []Account, damaged []*DamagedError, err error) 
 		}
 		for _, f := range files {
 			stem, isAccount := strings.CutSuffix(f.Name(), ".toml")
-			name, ok := nameOf(stem)
+			name, ok := safeio.ParseFileName(stem)
 			if !isAccount || !ok || name == "" {
 				continue
 			}
