@@ -27,10 +27,14 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MAILSRV_CONFIG", "")
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"freeports": freePorts,
-		},
+		Cmds: scriptCommands,
 	})
+}
+
+// scriptCommands are what scripts can use beside those of testscript; each
+// command's tests add their own.
+var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"freeports": freePorts,
 }
 
 // freePorts sets each variable to a TCP port of 127.0.0.1 that is free now:

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"iter"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailsrv/diag/checkmx"
+	"mailsrv/diag/report"
+	"mailsrv/probes/dial"
+	"mailsrv/probes/dns"
+)
+
+func init() { commands = append(commands, checkMXCommand) }
+
+// checkMX holds the flags of check-mx.
+type checkMX struct {
+	*app
+	resolver, dialMap, caFile, file string
+	timeout                         time.Duration
+	noSMTP, strict                  bool
+	smtpPort, jobs                  int
+	expect, only, skip              []string
+}
+
+func checkMXCommand(a *app) *cobra.Command {
+	c := &checkMX{app: a}
+	cmd := &cobra.Command{
+		Use:   "check-mx DOMAIN...",
+		Short: "Look at a domain as other mail servers see it",
+		Long: `Look at a domain as other mail servers see it: its DNS, its mail hosts, its
+sender policies. Says what is wrong, why, and which record or setting mends it.
+
+No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
+		Example: `  mailsrv check-mx example.jp
+  mailsrv check-mx example.jp --expect-address 192.0.2.1
+  mailsrv check-mx --file domains.txt --jobs 50 --no-smtp --json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.resolver, "resolver", "", "ask this resolver, `ADDR[:PORT]` (default: the system's)")
+	f.StringVar(&c.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections really go (tests and labs)")
+	f.StringVar(&c.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
+	f.DurationVar(&c.timeout, "timeout", 5*time.Second, "limit of each network step; a domain ends within six of them")
+	f.BoolVar(&c.noSMTP, "no-smtp", false, "do not connect to the mail hosts")
+	f.IntVar(&c.smtpPort, "smtp-port", 25, "`port` of the mail hosts")
+	f.StringArrayVar(&c.expect, "expect-address", nil, "public `IP` address of this server, to which the MX must lead (repeatable)")
+	f.StringSliceVar(&c.only, "only", nil, "check only these `families`: "+strings.Join(checkmx.Families(), ", "))
+	f.StringSliceVar(&c.skip, "skip", nil, "leave these `families` out")
+	f.StringVar(&c.file, "file", "", "read domains from `FILE`, one a line (- for standard input)")
+	f.IntVar(&c.jobs, "jobs", 8, "check so many domains at the same time")
+	f.BoolVar(&c.strict, "strict", false, "exit 1 on a warning, too")
+	return cmd
+}
+
+func (c *checkMX) run(ctx context.Context, args []string) error {
+	opt, err := c.options()
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 && c.file == "" {
+		return usagef("check-mx: name a domain, or --file with a list of domains")
+	}
+	domains, readErr := c.domains(args)
+	checker := checkmx.New(opt)
+	single := len(args) == 1 && c.file == ""
+	failed, unknown := false, false
+	printer := c.printer()
+	for r := range each(ctx, c.jobs, domains, checker.Check) {
+		if err := r.Localize(c.lang); err != nil {
+			return err
+		}
+		failed = failed || r.Summary.Fail > 0 || c.strict && r.Summary.Warn > 0
+		unknown = unknown || r.Unknown()
+		if c.json {
+			if err := report.JSON(c.stdout, r, single); err != nil {
+				return err
+			}
+			continue
+		}
+		printer.CheckMX(r)
+		if !single {
+			printer.Blank()
+		}
+	}
+	if err := *readErr; err != nil {
+		return usagef("check-mx: --file %s: %v", c.file, err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return exit(exitUnknown)
+	case failed:
+		return exit(exitFailed)
+	case unknown:
+		return exit(exitUnknown)
+	}
+	return nil
+}
+
+func (c *checkMX) options() (checkmx.Options, error) {
+	opt := checkmx.Options{Timeout: c.timeout, NoSMTP: c.noSMTP, SMTPPort: c.smtpPort, Only: c.only, Skip: c.skip}
+	if c.timeout < 10*time.Millisecond {
+		return opt, usagef("--timeout %s: must be at least 10ms", c.timeout)
+	}
+	if c.smtpPort < 1 || c.smtpPort > 65535 {
+		return opt, usagef("--smtp-port %d: must be 1 to 65535", c.smtpPort)
+	}
+	if c.jobs < 1 || c.jobs > 1000 {
+		return opt, usagef("--jobs %d: must be 1 to 1000", c.jobs)
+	}
+	for flag, names := range map[string][]string{"--only": c.only, "--skip": c.skip} {
+		for _, name := range names {
+			if !slices.Contains(checkmx.Families(), name) {
+				return opt, usagef("%s %q: must be one of %s", flag, name, strings.Join(checkmx.Families(), ", "))
+			}
+		}
+	}
+	for _, s := range c.expect {
+		ip, err := netip.ParseAddr(s)
+		if err != nil {
+			return opt, usagef("--expect-address %q: is no IP address", s)
+		}
+		opt.Expect = append(opt.Expect, ip.Unmap())
+	}
+	if c.dialMap != "" {
+		f, err := os.Open(c.dialMap)
+		if err != nil {
+			return opt, usagef("--dial-map: %v", err)
+		}
+		defer f.Close()
+		if opt.Map, err = dial.ParseMap(f); err != nil {
+			return opt, usagef("--dial-map %s: %v", c.dialMap, err)
+		}
+	}
+	if c.caFile != "" {
+		pem, err := os.ReadFile(c.caFile)
+		if err != nil {
+			return opt, usagef("--ca-file: %v", err)
+		}
+		if opt.RootCAs, err = x509.SystemCertPool(); err != nil {
+			opt.RootCAs = x509.NewCertPool()
+		}
+		if !opt.RootCAs.AppendCertsFromPEM(pem) {
+			return opt, usagef("--ca-file %s: holds no certificate in PEM form", c.caFile)
+		}
+	}
+	return opt, c.resolvers(&opt)
+}
+
+func (c *checkMX) resolvers(opt *checkmx.Options) error {
+	if c.resolver == "" {
+		servers, err := dns.SystemServers()
+		if err != nil {
+			return &exitError{exitUnknown, fmt.Errorf("%w; name one with --resolver ADDR", err)}
+		}
+		opt.Resolvers = servers
+		return nil
+	}
+	addr, err := dns.ServerAddr(c.resolver)
+	if err != nil {
+		return usagef("--resolver %q: %v", c.resolver, err)
+	}
+	opt.Resolvers = []string{addr}
+	return nil
+}
+
+// domains yields those of the command line, then those of --file; the error is
+// known when they have all been read.
+func (c *checkMX) domains(args []string) (iter.Seq[string], *error) {
+	var failed error
+	return func(yield func(string) bool) {
+		for _, d := range args {
+			if !yield(d) {
+				return
+			}
+		}
+		if c.file == "" {
+			return
+		}
+		var r io.Reader = c.stdin
+		if c.file != "-" {
+			f, err := os.Open(c.file)
+			if err != nil {
+				failed = err
+				return
+			}
+			defer f.Close()
+			r = f
+		}
+		sc := bufio.NewScanner(r)
+		for sc.Scan() {
+			line, _, _ := strings.Cut(sc.Text(), "#")
+			if line = strings.TrimSpace(line); line != "" && !yield(line) {
+				return
+			}
+		}
+		failed = sc.Err()
+	}, &failed
+}
+
+// each checks domains, so many at a time, and yields the reports in the order
+// of the domains. No more than a few reports per job are held.
+func each(ctx context.Context, jobs int, domains iter.Seq[string], check func(context.Context, string) *checkmx.Report) iter.Seq[*checkmx.Report] {
+	return func(yield func(*checkmx.Report) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		type job struct {
+			domain string
+			report chan *checkmx.Report
+		}
+		todo := make(chan job)
+		order := make(chan job, 4*jobs)
+		wg.Go(func() {
+			defer close(order)
+			defer close(todo)
+			for d := range domains {
+				j := job{d, make(chan *checkmx.Report, 1)}
+				select {
+				case order <- j:
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case todo <- j:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		for range jobs {
+			wg.Go(func() {
+				for j := range todo {
+					j.report <- check(ctx, j.domain)
+				}
+			})
+		}
+		for j := range order {
+			select {
+			case r := <-j.report:
+				if !yield(r) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package checkmx
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/publicsuffix"
+
+	"mailsrv/probes/dns"
+)
+
+// collect measures everything that the wanted families need. Independent
+// questions are asked at the same time.
+func (c *Checker) collect(ctx context.Context, domain string) *Facts {
+	f := &Facts{}
+	f.Domain, f.Invalid = normalize(domain)
+	if f.Invalid != "" {
+		return f
+	}
+	f.MX = c.lookup.Lookup(ctx, f.Domain, dns.MX)
+	f.Resolver = f.MX.Server
+	if !f.MX.Outcome.Found() {
+		c.collectFailure(ctx, f)
+		return f
+	}
+	if f.stopped() {
+		return f
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.collectHosts(ctx, f) })
+	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
+	if c.want("dnssec") && !f.MX.AD {
+		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
+	}
+	wg.Wait()
+	return f
+}
+
+// collectFailure finds out why the domain's MX could not be asked for.
+func (c *Checker) collectFailure(ctx context.Context, f *Facts) {
+	switch f.MX.Outcome {
+	case dns.ServFail:
+		f.Unchecked = c.client.LookupQuestion(ctx, dns.Question{Name: f.Domain, Type: dns.MX, Recurse: true, NoCheck: true})
+	case dns.Timeout, dns.Unreachable:
+		root := c.lookup.Lookup(ctx, ".", dns.NS)
+		f.ResolverDead = root.Outcome == dns.Timeout || root.Outcome == dns.Unreachable
+	}
+}
+
+// collectHosts looks up the mail hosts and their addresses.
+func (c *Checker) collectHosts(ctx context.Context, f *Facts) {
+	byName := map[string]*Host{}
+	for _, r := range f.MX.Records {
+		if r.Host == "." {
+			continue
+		}
+		h := byName[r.Host]
+		if h == nil {
+			h = &Host{Name: r.Host, Preference: r.Preference, Form: hostForm(r.Host, f.Domain)}
+			byName[r.Host] = h
+			f.Hosts = append(f.Hosts, h)
+		}
+		h.Times++
+		h.Preference = min(h.Preference, r.Preference)
+	}
+	if len(f.MX.Records) == 0 {
+		f.Apex = &Host{Name: f.Domain, Implicit: true, Times: 1}
+		c.resolve(ctx, f.Apex)
+		if f.Apex.exists() && (len(f.Apex.Addrs) > 0 || !f.Apex.resolved()) {
+			f.Hosts = append(f.Hosts, f.Apex)
+		}
+	}
+	slices.SortStableFunc(f.Hosts, func(a, b *Host) int {
+		return cmp.Or(cmp.Compare(a.Preference, b.Preference), cmp.Compare(a.Name, b.Name))
+	})
+	var wg sync.WaitGroup
+	for _, h := range f.Hosts {
+		if h.A == nil && (h.Form == "" || h.Form == formName) {
+			wg.Go(func() { c.resolve(ctx, h) })
+		}
+	}
+	wg.Wait()
+	f.shareAddrs()
+	for _, h := range f.Hosts {
+		if !h.exists() {
+			wg.Go(func() { c.collectOwner(ctx, h) })
+		}
+		if doubled(h.Name, f.Domain) && f.RandomA == nil {
+			f.RandomA = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.A)
+		}
+	}
+	wg.Wait()
+}
+
+// resolve looks up a host's addresses.
+func (c *Checker) resolve(ctx context.Context, h *Host) {
+	var wg sync.WaitGroup
+	wg.Go(func() { h.AAAA = c.lookup.Lookup(ctx, h.Name, dns.AAAA) })
+	h.A = c.lookup.Lookup(ctx, h.Name, dns.A)
+	wg.Wait()
+	for _, r := range slices.Concat(h.A.Records, h.AAAA.Records) {
+		h.Addrs = append(h.Addrs, &Addr{IP: r.Addr, Kind: addressKind(r.Addr, c.opt.Map)})
+	}
+}
+
+// shareAddrs makes hosts with an address in common share its struct.
+func (f *Facts) shareAddrs() {
+	byIP := map[netip.Addr]*Addr{}
+	for _, h := range f.Hosts {
+		for i, a := range h.Addrs {
+			if had := byIP[a.IP]; had != nil {
+				h.Addrs[i] = had
+			} else {
+				byIP[a.IP] = a
+			}
+		}
+	}
+}
+
+// collectOwner asks whether the domain that a missing host lies in exists.
+func (c *Checker) collectOwner(ctx context.Context, h *Host) {
+	missing := missingName(h)
+	owner, err := publicsuffix.EffectiveTLDPlusOne(missing)
+	if err != nil {
+		return
+	}
+	h.Owner = c.lookup.Lookup(ctx, owner, dns.NS)
+	if h.Owner.Outcome == dns.NXDomain {
+		suffix := owner[strings.IndexByte(owner, '.')+1:]
+		h.TLD = c.lookup.Lookup(ctx, suffix, dns.NS)
+	}
+}
+
+// missingName is the name that does not exist: the host, or what its CNAME
+// leads to.
+func missingName(h *Host) string {
+	if h.A.Outcome == dns.NXDomain {
+		return h.A.Canonical()
+	}
+	return h.AAAA.Canonical()
+}

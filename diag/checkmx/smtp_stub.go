@@ -1,0 +1,3 @@
+package checkmx
+
+type smtpFlight struct{}

@@ -1,0 +1,112 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/fatih/color"
+
+	"mailsrv/diag"
+	"mailsrv/diag/checkmx"
+)
+
+// CheckMX shows one domain: the path its mail takes, then what is wrong by
+// weight with the remedies, the healthy things in one line, and the verdict.
+func (p *Printer) CheckMX(r *checkmx.Report) {
+	fmt.Fprintln(p.W, p.Bold(r.Domain))
+	p.path(r)
+	p.Blank()
+	p.Findings(r.Findings)
+}
+
+// path draws domain → MX → address → PTR → TLS, one line an address, with a
+// mark for the worst finding about each station.
+func (p *Printer) path(r *checkmx.Report) {
+	worst := map[string]diag.Status{}
+	for _, f := range r.Findings {
+		for _, about := range append([]string{f.Subject}, words(f.Evidence["host"])...) {
+			key := stationOf(f.ID) + " " + about
+			if s, ok := worst[key]; !ok || weightOf(f.Status) > weightOf(s) {
+				worst[key] = f.Status
+			}
+		}
+	}
+	rows := r.Path()
+	if len(rows) == 0 {
+		return
+	}
+	hostWidth, addrWidth := 0, 0
+	for _, row := range rows {
+		hostWidth = max(hostWidth, lipgloss.Width(row.Host)+len(fmt.Sprint(row.Preference))+1)
+		addrWidth = max(addrWidth, lipgloss.Width(row.Address))
+	}
+	last := ""
+	for _, row := range rows {
+		host := fmt.Sprintf("%d %s", row.Preference, row.Host)
+		hostMark := p.mark(worst["mx "+row.Host])
+		if host == last {
+			host, hostMark = "", " "
+		} else {
+			last = host
+		}
+		line := "  " + p.Faint("→") + " " + pad(host, hostWidth) + " " + hostMark
+		if row.Address != "" {
+			line += " " + p.Faint("→") + " " + pad(row.Address, addrWidth) + " " + p.mark(worst["mx "+row.Address])
+		}
+		if row.PTR != "" {
+			line += " " + p.Faint("→") + " " + row.PTR + " " + p.mark(worst["ptr "+row.Address])
+		}
+		if row.TLS != "" {
+			line += " " + p.Faint("→") + " " + row.TLS + " " + p.mark(worst["tls "+row.Host])
+		}
+		fmt.Fprintln(p.W, strings.TrimRight(line, " "))
+	}
+}
+
+// stationOf says at which station of the path a finding is shown.
+func stationOf(id string) string {
+	family, _, _ := strings.Cut(id, ".")
+	switch family {
+	case "smtp", "tls":
+		return "tls"
+	case "ptr", "helo":
+		return "ptr"
+	}
+	return "mx"
+}
+
+func words(v any) []string {
+	if s, ok := v.(string); ok {
+		return []string{s}
+	}
+	return nil
+}
+
+func weightOf(s diag.Status) int {
+	switch s {
+	case diag.Fail:
+		return 4
+	case diag.Warn:
+		return 3
+	case diag.Skip:
+		return 2
+	}
+	return 1
+}
+
+func (p *Printer) mark(s diag.Status) string {
+	switch s {
+	case diag.Fail:
+		return p.paint("✗", color.FgRed, color.Bold)
+	case diag.Warn:
+		return p.paint("!", color.FgYellow, color.Bold)
+	case diag.Skip:
+		return p.paint("?", color.FgMagenta, color.Bold)
+	}
+	return p.paint("✓", color.FgGreen)
+}
+
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-lipgloss.Width(s)))
+}
