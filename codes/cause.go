@@ -34,7 +34,7 @@ func (c *Cause) Text(lang Lang) CauseText {
 
 var causes = sync.OnceValue(func() map[string]string {
 	m := map[string]string{}
-	for _, chunk := range chunks(read("causes"), "[[cause]]") {
+	for _, chunk := range chunks(causesData, "[[cause]]") {
 		for _, w := range chunkWords(chunk, "word") {
 			m[w] = chunk
 		}

@@ -104,7 +104,7 @@ func (e *Entry) Text(lang Lang) Text {
 
 // Lookup returns the entries with that code, symbol or alias, regardless of
 // letter case. Several families may know one number; the order is that of
-// Families.
+// families in data.go.
 func Lookup(key string) []*Entry {
 	ix := index()
 	var out []*Entry
@@ -153,10 +153,10 @@ var index = sync.OnceValue(newIndex)
 
 func newIndex() *catalogue {
 	ix := &catalogue{byKey: map[string][]int{}, decoded: map[int]*Entry{}}
-	for _, family := range Families {
-		for _, chunk := range chunks(read(family), "[[entry]]") {
+	for _, family := range families {
+		for _, chunk := range chunks(family.data, "[[entry]]") {
 			n := len(ix.at)
-			ix.at = append(ix.at, place{family, chunk})
+			ix.at = append(ix.at, place{family.name, chunk})
 			for _, k := range chunkKeys(chunk) {
 				up := strings.ToUpper(k)
 				if at := ix.byKey[up]; len(at) > 0 && at[len(at)-1] == n {

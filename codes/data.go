@@ -1,31 +1,59 @@
 package codes
 
 import (
-	"embed"
+	_ "embed" // the data files
 	"iter"
 	"strconv"
 	"strings"
 )
 
-//go:embed data/*.toml
-var files embed.FS
+// The files are embedded one by one as strings: an embed.FS would copy each
+// file on reading, which is most of what a look-up costs.
+var (
+	//go:embed data/outlook.toml
+	outlookData string
+	//go:embed data/winsock.toml
+	winsockData string
+	//go:embed data/smtp.toml
+	smtpData string
+	//go:embed data/enhanced.toml
+	enhancedData string
+	//go:embed data/argosoft.toml
+	argosoftData string
+	//go:embed data/wiz98.toml
+	wiz98Data string
+	//go:embed data/text.toml
+	textData string
+	//go:embed data/topic.toml
+	topicData string
+	//go:embed data/causes.toml
+	causesData string
+	//go:embed data/reasons.toml
+	reasonsData string
+	//go:embed data/findings-checkmx.toml
+	findingsCheckMXData string
+	//go:embed data/findings-doctor.toml
+	findingsDoctorData string
+	//go:embed data/findings-probe.toml
+	findingsProbeData string
+)
 
-// Families are the data files with entries, in the order in which a number
-// that several of them know is answered. What a family holds stands in the
-// comment at the top of its file.
-var Families = []string{
-	"outlook", "winsock", "smtp", "enhanced", "argosoft", "wiz98", "text", "topic",
+// families are the data files with entries, in the order in which a number that
+// several of them know is answered. What a family holds stands in the comment
+// at the top of its file.
+var families = []struct{ name, data string }{
+	{"outlook", outlookData},
+	{"winsock", winsockData},
+	{"smtp", smtpData},
+	{"enhanced", enhancedData},
+	{"argosoft", argosoftData},
+	{"wiz98", wiz98Data},
+	{"text", textData},
+	{"topic", topicData},
 }
 
-// read returns a data file; files that are missing from the binary are a
-// programming error.
-func read(name string) string {
-	b, err := files.ReadFile("data/" + name + ".toml")
-	if err != nil {
-		panic("codes: " + err.Error())
-	}
-	return string(b)
-}
+// findingsData are the files with the texts of findings, one per judge.
+var findingsData = []string{findingsCheckMXData, findingsDoctorData, findingsProbeData}
 
 // chunks splits a data file at its table headers. Each chunk is a TOML document
 // of its own, so that one entry can be decoded without the rest of its file.
@@ -47,13 +75,17 @@ func chunks(file, header string) []string {
 }
 
 func headerAt(s, header string) int {
-	if strings.HasPrefix(s, header+"\n") {
-		return 0
+	for from := 0; ; {
+		i := strings.Index(s[from:], header)
+		if i < 0 {
+			return -1
+		}
+		at, end := from+i, from+i+len(header)
+		if (at == 0 || s[at-1] == '\n') && end < len(s) && s[end] == '\n' {
+			return at
+		}
+		from = end
 	}
-	if i := strings.Index(s, "\n"+header+"\n"); i >= 0 {
-		return i + 1
-	}
-	return -1
 }
 
 // chunkKeys reads an entry's code, symbol and aliases off its leading lines.

@@ -2,7 +2,6 @@ package codes
 
 import (
 	"fmt"
-	"io/fs"
 	"strings"
 	"sync"
 	"text/template"
@@ -63,12 +62,7 @@ type findingIndex struct {
 
 var findings = sync.OnceValue(func() findingIndex {
 	ix := findingIndex{chunk: map[string]string{}}
-	names, err := fs.Glob(files, "data/findings-*.toml")
-	if err != nil {
-		panic("codes: " + err.Error())
-	}
-	for _, name := range names {
-		file := read(strings.TrimSuffix(strings.TrimPrefix(name, "data/"), ".toml"))
+	for _, file := range findingsData {
 		for _, chunk := range chunks(file, "[[finding]]") {
 			for _, id := range chunkWords(chunk, "id") {
 				ix.ids = append(ix.ids, id)

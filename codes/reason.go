@@ -1,0 +1,145 @@
+package codes
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// ReasonFacts are what is known of one failed delivery when its reason is
+// looked up.
+type ReasonFacts struct {
+	Text    string   // the server's words, folded (see Fold)
+	Status  string   // enhanced status code, RFC 3463: "5.1.1"
+	Reply   string   // SMTP reply code: "550"
+	Command string   // SMTP command that was answered: CONN, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, QUIT
+	Hosts   []string // lower-case names of the servers that answered and reported
+}
+
+// ReasonMatch is a bounce reason found in ReasonFacts. Word is empty when no
+// rule fits.
+type ReasonMatch struct {
+	Word  string
+	Weak  bool   // rests on a code or on words that servers use for many things
+	Words string // the folded words that matched; empty when a code alone decided
+	At    int    // their place in the text
+}
+
+// reasonRule is one table of data/reasons.toml. What it names must all hold;
+// of several values of one key one is enough.
+type reasonRule struct {
+	word, id                                       string
+	weak                                           bool
+	phrases, not                                   span
+	statuses, replies, commands, hosts, notCommand []string
+}
+
+// span is a range of phrases in the finder.
+type span struct{ from, to int }
+
+type reasonRules struct {
+	rules  []reasonRule
+	finder *phraseFinder
+}
+
+var reasons = sync.OnceValue(func() *reasonRules {
+	var out reasonRules
+	var all []Phrase
+	add := func(words []string) span {
+		from := len(all)
+		for _, w := range words {
+			all = append(all, Phrase(w))
+		}
+		return span{from, len(all)}
+	}
+	for _, chunk := range chunks(reasonsData, "[[reason]]") {
+		keys := chunkLists(chunk)
+		if len(keys["word"]) != 1 {
+			panic("codes: data/reasons.toml: a reason needs one word: " + chunk[:min(len(chunk), 60)])
+		}
+		out.rules = append(out.rules, reasonRule{
+			word: keys["word"][0], weak: strings.Contains(chunk, "\nweak = true\n"),
+			phrases: add(keys["phrases"]), not: add(keys["not"]),
+			statuses: keys["statuses"], replies: keys["replies"], commands: keys["commands"],
+			hosts: keys["hosts"], notCommand: keys["not_commands"],
+		})
+	}
+	out.finder = newPhraseFinder(all)
+	return &out
+})
+
+// ReasonOf returns the first reason of the data file that fits. The file lists
+// sure rules before weak ones, so a weak match means that no sure one fits.
+func ReasonOf(f ReasonFacts) ReasonMatch {
+	rs := reasons()
+	found := rs.finder.find(f.Text)
+	for i := range rs.rules {
+		r := &rs.rules[i]
+		if !r.fits(f) {
+			continue
+		}
+		m := ReasonMatch{Word: r.word, Weak: r.weak}
+		if r.phrases.from < r.phrases.to {
+			at, ok := found.first(r.phrases)
+			if !ok {
+				continue
+			}
+			m.At, m.Words = at.from, f.Text[at.from:at.to]
+		}
+		if _, ruledOut := found.first(r.not); ruledOut {
+			continue
+		}
+		return m
+	}
+	return ReasonMatch{}
+}
+
+// fits tells whether the conditions other than the words hold.
+func (r *reasonRule) fits(f ReasonFacts) bool {
+	return (r.statuses == nil || slices.ContainsFunc(r.statuses, func(s string) bool { return statusFits(s, f.Status) })) &&
+		(r.replies == nil || slices.Contains(r.replies, f.Reply)) &&
+		(r.commands == nil || slices.Contains(r.commands, f.Command)) &&
+		!slices.Contains(r.notCommand, f.Command) &&
+		(r.hosts == nil || slices.ContainsFunc(r.hosts, func(h string) bool {
+			return slices.ContainsFunc(f.Hosts, func(x string) bool { return hostWithin(x, h) })
+		}))
+}
+
+// statusFits compares a status with a rule's: "x.1.1" stands for 4.1.1 and
+// 5.1.1, "x.7.*" for every detail.
+func statusFits(rule, status string) bool {
+	if len(status) < 5 || len(rule) < 5 {
+		return false
+	}
+	if rule[0] != 'x' && rule[0] != status[0] {
+		return false
+	}
+	if subject, ok := strings.CutSuffix(rule[1:], "*"); ok {
+		return strings.HasPrefix(status[1:], subject)
+	}
+	return rule[1:] == status[1:]
+}
+
+func hostWithin(host, domain string) bool {
+	return host == domain || len(host) > len(domain) && strings.HasSuffix(host, domain) && host[len(host)-len(domain)-1] == '.'
+}
+
+// chunkLists returns the strings of every key of a chunk: "key = "x"" on one
+// line, or a list with one string a line.
+func chunkLists(chunk string) map[string][]string {
+	out := map[string][]string{}
+	key := ""
+	for line := range strings.Lines(chunk) {
+		switch trimmed := strings.TrimSpace(line); {
+		case trimmed == "" || trimmed[0] == '#' || strings.HasPrefix(trimmed, "[["):
+			continue
+		case trimmed[0] == '"' || trimmed[0] == ']':
+		default:
+			key, _, _ = strings.Cut(trimmed, " = ")
+		}
+		if words := quoted(line); len(words) > 0 {
+			out[key] = append(out[key], words...)
+		}
+	}
+	return out
+}
