@@ -15,7 +15,6 @@ import (
 	"crypto/x509"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"mailsrv/codes"
@@ -39,8 +38,11 @@ type Options struct {
 	Now       time.Time      // zero: the present
 }
 
-// maxCached bounds the answers kept for later domains of a bulk run.
-const maxCached = 20000
+// What is kept for later domains of a bulk run, at most.
+const (
+	maxCached = 20000 // answers
+	maxProbes = 2000  // mail hosts
+)
 
 // Checker checks domains and shares what it learnt between them. It is safe for
 // concurrent use.
@@ -51,8 +53,7 @@ type Checker struct {
 	dialer dial.Dialer // what is not a resolver
 	random string      // a label that nobody has
 
-	mu     sync.Mutex
-	probes map[netip.AddrPort]*smtpFlight
+	probes *shared[netip.AddrPort, *SMTP]
 }
 
 // New makes a Checker.
@@ -63,7 +64,7 @@ func New(opt Options) *Checker {
 	if opt.SMTPPort == 0 {
 		opt.SMTPPort = 25
 	}
-	c := &Checker{opt: opt, dialer: dial.System, random: randomLabel(), probes: map[netip.AddrPort]*smtpFlight{}}
+	c := &Checker{opt: opt, dialer: dial.System, random: randomLabel(), probes: newShared[netip.AddrPort, *SMTP](maxProbes)}
 	if opt.Map != nil {
 		c.dialer = opt.Map
 	}
@@ -171,12 +172,17 @@ var families = []family{
 	{"dns", judgeDNS},
 	{"dnssec", judgeDNSSEC},
 	{"mx", judgeMX},
+	{"ptr", judgePTR},
+	{"helo", judgeHELO},
+	{"smtp", judgeSMTP},
+	{"tls", judgeTLS},
 }
 
 // judge collects the findings of one family.
 type judge struct {
 	*Facts
 	opt *Options
+	now time.Time
 	ran bool
 	out []diag.Finding
 	pub []Publish
@@ -212,7 +218,7 @@ func (c *Checker) report(f *Facts) *Report {
 		if f.stopped() && fam.name != "domain" && fam.name != "dns" && fam.name != "dnssec" || !c.want(fam.name) {
 			continue
 		}
-		j := &judge{Facts: f, opt: &c.opt}
+		j := &judge{Facts: f, opt: &c.opt, now: c.now()}
 		fam.judge(j)
 		if j.ran && !slices.ContainsFunc(j.out, notOK) {
 			j.out = append(j.out, diag.New(fam.name+".ok", f.Domain, nil))
@@ -247,7 +253,17 @@ func (r *Report) Path() []Station {
 			out = append(out, Station{Host: h.Name, Preference: h.Preference})
 		}
 		for _, a := range h.Addrs {
-			out = append(out, Station{Host: h.Name, Preference: h.Preference, Address: a.IP.String()})
+			s := Station{Host: h.Name, Preference: h.Preference, Address: a.IP.String(), TLS: a.SMTP.row()}
+			switch {
+			case a.PTR == nil:
+			case len(a.PTR.Records) > 0:
+				s.PTR = a.PTR.Records[0].Host
+			case a.PTR.Outcome.Found():
+				s.PTR = "no PTR"
+			default:
+				s.PTR = string(a.PTR.Outcome)
+			}
+			out = append(out, s)
 		}
 	}
 	return out

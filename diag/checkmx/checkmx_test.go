@@ -66,7 +66,8 @@ func labMap(t *testing.T) *dial.Map {
 func (l lab) check(t *testing.T) *Report {
 	t.Helper()
 	srv := dnstest.New(t, l.zone)
-	opt := Options{Resolvers: []string{srv.Addr}, Timeout: 300 * time.Millisecond, Map: labMap(t), NoSMTP: true}
+	opt := Options{Resolvers: []string{srv.Addr}, Timeout: 300 * time.Millisecond, Map: labMap(t), NoSMTP: true,
+		Only: []string{"domain", "dns", "dnssec", "mx"}}
 	if l.opt != nil {
 		l.opt(&opt)
 	}
@@ -295,6 +296,20 @@ func TestAddressKinds(t *testing.T) {
 	} {
 		if got := addressKind(netip.MustParseAddr(addr), nil); got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+}
+
+func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// runTwo checks several domains with one Checker and wants no fault.
+func runTwo(t *testing.T, zone string, opt Options, domains ...string) {
+	t.Helper()
+	opt.Resolvers = []string{dnstest.New(t, zone).Addr}
+	c := New(opt)
+	for _, d := range domains {
+		if w := wrong(c.Check(context.Background(), d)); len(w) > 0 {
+			t.Errorf("%s: %q", d, w)
 		}
 	}
 }

@@ -31,7 +31,10 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		return f
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { c.collectHosts(ctx, f) })
+	wg.Go(func() {
+		c.collectHosts(ctx, f)
+		c.collectAddrs(ctx, f)
+	})
 	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
 	if c.want("dnssec") && !f.MX.AD {
 		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })

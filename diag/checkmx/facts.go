@@ -43,6 +43,10 @@ type Host struct {
 type Addr struct {
 	IP   netip.Addr
 	Kind string // "" is an ordinary public address, else what it is
+
+	PTR     *dns.Answer
+	Forward []*dns.Answer // the addresses of each PTR name, in the order of PTR.Records
+	SMTP    *SMTP
 }
 
 // stopped tells that nothing beyond the domain's own DNS can be judged.
@@ -71,20 +75,25 @@ func (h *Host) public() []*Addr {
 	return slices.DeleteFunc(slices.Clone(h.Addrs), func(a *Addr) bool { return a.Kind != "" })
 }
 
-// usable tells that mail can be delivered to the host as far as was measured.
-func (h *Host) usable() bool {
-	return h.Form == "" && len(h.public()) > 0
+// usable tells that mail for the domain can be delivered to the host as far as
+// was measured.
+func (f *Facts) usable(h *Host) bool {
+	return h.Form == "" && h.deliverable(f.Domain)
 }
 
 // spare tells whether a host other than h is usable.
 func (f *Facts) spare(h *Host) bool {
-	return slices.ContainsFunc(f.Hosts, func(o *Host) bool { return o != h && o.usable() })
+	return slices.ContainsFunc(f.Hosts, func(o *Host) bool { return o != h && f.usable(o) })
 }
 
 func (h *Host) row() MX {
 	m := MX{Host: h.Name, Preference: h.Preference}
 	for _, a := range h.Addrs {
 		m.Addresses = append(m.Addresses, a.IP.String())
+		if a.SMTP != nil && a.SMTP.Greeting != nil && m.Banner == "" {
+			m.Banner = a.SMTP.Greeting.Reply.String()
+			m.TLS = a.SMTP.row()
+		}
 	}
 	return m
 }
@@ -118,6 +127,9 @@ func (f *Facts) records() []Record {
 	add(f.MX)
 	for _, h := range f.Hosts {
 		add(h.A, h.AAAA)
+		for _, a := range h.Addrs {
+			add(a.PTR)
+		}
 	}
 	add(f.TXT)
 	return out

@@ -198,7 +198,7 @@ func (j *judge) judgeTogether() {
 	}
 	j.judgeExpected(reachable)
 	for _, h := range j.Hosts {
-		if h.usable() && !h.Implicit {
+		if j.usable(h) && !h.Implicit {
 			j.publish("mx.ok", j.Domain, "MX", fmt.Sprintf("%d %s", h.Preference, dot(h.Name)))
 			for _, a := range h.public() {
 				j.publish("mx.ok", h.Name, addressType(a.IP), a.IP.String())
@@ -259,7 +259,7 @@ func (j *judge) wild(h *Host) bool {
 func (j *judge) keep(h *Host) string {
 	var out []string
 	for _, o := range j.Hosts {
-		if o != h && o.usable() {
+		if o != h && j.usable(o) {
 			out = append(out, j.mxLine(o, o.Name))
 		}
 	}

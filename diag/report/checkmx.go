@@ -36,10 +36,11 @@ func (p *Printer) path(r *checkmx.Report) {
 	if len(rows) == 0 {
 		return
 	}
-	hostWidth, addrWidth := 0, 0
+	hostWidth, addrWidth, ptrWidth := 0, 0, 0
 	for _, row := range rows {
 		hostWidth = max(hostWidth, lipgloss.Width(row.Host)+len(fmt.Sprint(row.Preference))+1)
 		addrWidth = max(addrWidth, lipgloss.Width(row.Address))
+		ptrWidth = max(ptrWidth, lipgloss.Width(row.PTR))
 	}
 	last := ""
 	for _, row := range rows {
@@ -55,7 +56,7 @@ func (p *Printer) path(r *checkmx.Report) {
 			line += " " + p.Faint("→") + " " + pad(row.Address, addrWidth) + " " + p.mark(worst["mx "+row.Address])
 		}
 		if row.PTR != "" {
-			line += " " + p.Faint("→") + " " + row.PTR + " " + p.mark(worst["ptr "+row.Address])
+			line += " " + p.Faint("→") + " " + pad(row.PTR, ptrWidth) + " " + p.mark(worst["ptr "+row.Address])
 		}
 		if row.TLS != "" {
 			line += " " + p.Faint("→") + " " + row.TLS + " " + p.mark(worst["tls "+row.Host])

@@ -14,7 +14,7 @@ import (
 
 // Greeting reads the server's first reply.
 func (c *Conn) Greeting() (Reply, error) {
-	return c.read(StageGreeting, 2, c.limit())
+	return c.read(StageGreeting, 2, c.within(c.opt.Greeting))
 }
 
 // Ehlo says EHLO, and HELO when the server does not know EHLO.

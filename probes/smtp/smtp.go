@@ -55,6 +55,7 @@ type Options struct {
 	Network     string         // "tcp" when empty; "tcp4" and "tcp6" fix the family
 	Helo        string         // name given in EHLO; empty: this machine's host name
 	Timeout     time.Duration  // of each step; 0: DefaultTimeout
+	Greeting    time.Duration  // of the greeting, which may be slow on purpose; 0: Timeout
 	RootCAs     *x509.CertPool // nil: the system's
 	ServerName  string         // the name the certificate must carry; empty: the host dialled
 	ImplicitTLS bool           // TLS from the first octet
@@ -107,6 +108,7 @@ type Conn struct {
 	began time.Time
 	stop  func() bool // ends the watch over the context
 
+	Local      string            // our own address
 	Addr       string            // the address connected to
 	Transcript []Line            // everything said so far
 	Extensions map[string]string // of the last EHLO: upper-case keyword to parameters; nil after HELO
@@ -122,6 +124,9 @@ func Dial(ctx context.Context, addr string, opt Options) (*Conn, error) {
 	}
 	if opt.Timeout <= 0 {
 		opt.Timeout = DefaultTimeout
+	}
+	if opt.Greeting <= 0 {
+		opt.Greeting = opt.Timeout
 	}
 	if opt.Network == "" {
 		opt.Network = "tcp"
@@ -148,7 +153,7 @@ func Dial(ctx context.Context, addr string, opt Options) (*Conn, error) {
 		}
 		return nil, &StageError{Stage: stage, How: dial.Outcome(err), Err: err}
 	}
-	c := &Conn{opt: opt, conn: nc, began: began, Addr: nc.RemoteAddr().String()}
+	c := &Conn{opt: opt, conn: nc, began: began, Addr: nc.RemoteAddr().String(), Local: nc.LocalAddr().String()}
 	c.count = &counter{Conn: nc}
 	c.r = newReader(c.count)
 	c.stop = context.AfterFunc(ctx, func() {
@@ -202,8 +207,10 @@ func (c *counter) Read(p []byte) (int, error) {
 }
 
 // limit sets the deadline of the step that begins.
-func (c *Conn) limit() (received int64) {
-	_ = c.conn.SetDeadline(time.Now().Add(c.opt.Timeout))
+func (c *Conn) limit() (received int64) { return c.within(c.opt.Timeout) }
+
+func (c *Conn) within(d time.Duration) (received int64) {
+	_ = c.conn.SetDeadline(time.Now().Add(d))
 	if c.count.ended.Load() { // the context ended before the deadline was moved
 		_ = c.conn.SetDeadline(time.Now())
 	}

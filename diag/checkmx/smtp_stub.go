@@ -1,3 +1,0 @@
-package checkmx
-
-type smtpFlight struct{}
