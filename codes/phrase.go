@@ -155,7 +155,7 @@ var phraseIndex = sync.OnceValue(func() []phraseSet {
 				into = &set.phrases
 			case strings.HasPrefix(line, "not = ["):
 				into = &set.not
-			case strings.Contains(line, " = "):
+			case strings.Contains(line, " = ") && !strings.HasPrefix(line, " "):
 				into = nil
 			}
 			if into == nil {
