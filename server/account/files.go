@@ -149,12 +149,40 @@ func (d *Files) find(login string) (entry, error) {
 // damaged holds the files that cannot be read. Without any account there is no
 // error.
 func (d *Files) List() (accounts []Account, damaged []*DamagedError, err error) {
+	err = d.walk(func(file, name, domain string) {
+		e, err := readEntry(file, name, domain)
+		var broken *DamagedError
+		switch {
+		case errors.As(err, &broken):
+			damaged = append(damaged, broken)
+		case err == nil: // else removed just now
+			accounts = append(accounts, e.Account)
+		}
+	})
+	return accounts, damaged, err
+}
+
+// Expired returns the temporary accounts whose time is over.
+func (d *Files) Expired() (expired []Account, err error) {
+	err = d.walk(func(file, name, domain string) {
+		if !strings.HasPrefix(name, temporary) {
+			return
+		}
+		if e, err := readEntry(file, name, domain); err == nil && d.expired(e.Account) {
+			expired = append(expired, e.Account)
+		}
+	})
+	return expired, err
+}
+
+// walk visits the account files by domain and name.
+func (d *Files) walk(visit func(file, name, domain string)) error {
 	domains, err := os.ReadDir(d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	for _, dir := range domains {
 		domain, ok := safeio.ParseFileName(dir.Name())
@@ -163,33 +191,20 @@ func (d *Files) List() (accounts []Account, damaged []*DamagedError, err error) 
 		}
 		files, err := os.ReadDir(filepath.Join(d.dir, dir.Name()))
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		for _, f := range files {
 			stem, isAccount := strings.CutSuffix(f.Name(), ".toml")
-			name, ok := safeio.ParseFileName(stem)
-			if !isAccount || !ok || name == "" {
-				continue
-			}
-			e, err := readEntry(filepath.Join(d.dir, dir.Name(), f.Name()), name, domain)
-			var broken *DamagedError
-			switch {
-			case errors.As(err, &broken):
-				damaged = append(damaged, broken)
-			case errors.Is(err, ErrNotFound): // removed just now
-			default:
-				accounts = append(accounts, e.Account)
+			if name, ok := safeio.ParseFileName(stem); isAccount && ok && name != "" {
+				visit(filepath.Join(d.dir, dir.Name(), f.Name()), name, domain)
 			}
 		}
 	}
-	return accounts, damaged, nil
+	return nil
 }
 
-// Expired returns the temporary accounts whose time is over.
-func (d *Files) Expired() ([]Account, error) {
-	all, _, err := d.List()
-	return slices.DeleteFunc(all, func(a Account) bool { return !d.expired(a) }), err
-}
+// temporary is how the names of temporary accounts begin.
+const temporary = "loop-"
 
 // Add makes an account with a mailbox: ErrExists when there is one.
 func (d *Files) Add(name, domain, password string) (Account, error) {
@@ -208,7 +223,7 @@ func (d *Files) AddTemporary(ttl time.Duration) (a Account, password string, err
 	rand.Read(b)
 	password = GeneratePassword()
 	a, err = d.create(entry{
-		Account:  Account{Name: "loop-" + hex.EncodeToString(b), Domain: d.domains[0], Expires: d.now().Add(ttl)},
+		Account:  Account{Name: temporary + hex.EncodeToString(b), Domain: d.domains[0], Expires: d.now().Add(ttl)},
 		verifier: NewVerifier(password),
 	})
 	return a, password, err

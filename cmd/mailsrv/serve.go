@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"mailsrv/diag/report"
+	"mailsrv/server"
+	"mailsrv/server/config"
+	"mailsrv/server/store"
+)
+
+func init() { commands = append(commands, serveCommand) }
+
+func serveCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the mail server",
+		Long: `Run the mail server until it is told to stop (Ctrl-C, SIGTERM); what is under
+way then is finished first.
+
+Without a configuration file it is a server for trying out: on this machine
+only, with data in ./mailsrv-data and one account whose password is shown once.
+"mailsrv config default" prints a file for a real one.
+
+Log lines go to standard error.`,
+		Example: `  mailsrv serve
+  mailsrv serve --config /etc/mailsrv/mailsrv.toml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+	}
+}
+
+func (a *app) serve(ctx context.Context) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if a.verbose {
+		cfg.Log.Level = "debug"
+	}
+	log, closeLog, err := server.OpenLog(cfg.Log, a.stderr)
+	if err != nil {
+		return &exitError{exitUsage, fmt.Errorf("log.file: %w", err)}
+	}
+	defer closeLog()
+	s, err := server.New(cfg, version, log)
+	if err != nil {
+		var cert *server.CertError
+		if errors.As(err, &cert) {
+			return usagef("%s: [tls]: %w", cfg.File, err)
+		}
+		return &exitError{exitFailed, err}
+	}
+	screen := screen{cfg: cfg}
+	if err := s.Listen(); err != nil {
+		var listen *server.ListenError
+		if errors.As(err, &listen) {
+			err = a.listenFailed(listen)
+		}
+		return errors.Join(err, s.Close())
+	}
+	screen.addrs = s.Addrs()
+	if cfg.File == "" {
+		account, password, created, err := s.FirstAccount()
+		if err != nil {
+			return &exitError{exitFailed, errors.Join(fmt.Errorf("the first account: %w", err), s.Close())}
+		}
+		if created {
+			screen.account, screen.password = account.Address(), password
+		}
+	}
+	if err := a.firstScreen(screen); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if err := s.Run(ctx); err != nil {
+		return &exitError{exitFailed, err}
+	}
+	return nil
+}
+
+// screen is what serve says first.
+type screen struct {
+	cfg               *config.Config
+	addrs             []store.RunAddr
+	account, password string // of the account made just now
+}
+
+// service is one line of the screen: what a service is for.
+type service struct{ name, en, ja string }
+
+var services = []service{
+	{config.SMTP, "mail from other servers", "ほかのサーバーからのメール"},
+	{config.Submission, "mail from users, who log in", "利用者からの送信（ログインが必要）"},
+	{config.Submissions, "mail from users, TLS from the start", "利用者からの送信（最初から TLS）"},
+	{config.POP3, "mailboxes", "メールの受信"},
+	{config.POP3S, "mailboxes, TLS from the start", "メールの受信（最初から TLS）"},
+}
+
+// off lists what is not on and why.
+func (s screen) off(pick func(en, ja string) string) [][2]string {
+	var out [][2]string
+	noFile := s.cfg.File == ""
+	for _, sv := range services {
+		if slices.ContainsFunc(s.addrs, func(a store.RunAddr) bool { return a.Service == sv.name }) {
+			continue
+		}
+		why := pick("not named in [listen]", "[listen] に書かれていません")
+		if noFile {
+			why = pick("needs a configuration file", "設定ファイルが必要です")
+		}
+		out = append(out, [2]string{sv.name, why})
+	}
+	if noFile {
+		out = append(out, [2]string{"TLS", pick("not needed on this machine alone", "このコンピューターの中だけなら不要です")})
+	}
+	return append(out, [2]string{pick("sending out", "外への送信"), pick("this version delivers to its own addresses only", "この版は自分のアドレスにだけ配送します")})
+}
+
+func (a *app) firstScreen(s screen) error {
+	dataDir, err := filepath.Abs(s.cfg.DataDir)
+	if err != nil {
+		dataDir = s.cfg.DataDir
+	}
+	pick := a.lang.Pick
+	if a.json {
+		doc := map[string]any{
+			"version": version, "pid": os.Getpid(), "config": s.cfg.File, "data_dir": dataDir,
+			"hostname": s.cfg.Hostname, "domains": s.cfg.Domains, "listen": s.addrs,
+		}
+		if s.account != "" {
+			doc["account"] = map[string]string{"address": s.account, "password": s.password}
+		}
+		return report.JSON(a.stdout, doc, false)
+	}
+	p := a.printer()
+	row := func(label, text string) { p.Labelled(2, pad(label, 14), 16, text) }
+	if !a.quiet {
+		p.Line(0, p.Bold(fmt.Sprintf(pick("mailsrv %s is running (process %d); Ctrl-C stops it", "mailsrv %s が動いています（プロセス %d）。Ctrl-C で止まります"), version, os.Getpid())))
+		from := s.cfg.File
+		if from == "" {
+			from = pick("none: a server for trying out, on this machine only", "なし: このコンピューターの中だけで試すためのサーバーです")
+		}
+		row(pick("configuration", "設定ファイル"), from)
+		row(pick("data", "データ"), dataDir)
+		p.Blank()
+		for _, sv := range services {
+			for _, addr := range s.addrs {
+				if addr.Service == sv.name {
+					row(sv.name, pad(addr.Addr, 20)+"  "+pick(sv.en, sv.ja))
+				}
+			}
+		}
+		for _, o := range s.off(pick) {
+			row(o[0], p.Faint(pick("off: ", "なし: ")+o[1]))
+		}
+	}
+	if s.account != "" {
+		p.Blank()
+		row(pick("account", "アカウント"), p.Bold(s.account))
+		row(pick("password", "パスワード"), p.Bold(s.password)+"  "+pick("(shown only now)", "（表示されるのは今だけです）"))
+	}
+	if a.quiet {
+		return nil
+	}
+	p.Blank()
+	a.nextStep(p, s)
+	p.Blank()
+	return nil
+}
+
+// nextStep says what to do now, with commands that work as they stand.
+func (a *app) nextStep(p *report.Printer, s screen) {
+	pick := a.lang.Pick
+	flag := ""
+	if s.cfg.File != "" && a.configFile != "" {
+		flag = " --config " + a.configFile
+	}
+	steps := [][2]string{{"mailsrv doctor --stage local" + flag, pick("sends itself a message and fetches it", "自分宛てに送り、受け取って確かめる")}}
+	if s.cfg.File == "" {
+		steps = append(steps,
+			[2]string{"mailsrv user add NAME", pick("makes another account", "アカウントを追加する")},
+			[2]string{"mailsrv config default > mailsrv.toml", pick("begins a real server's settings", "本番用の設定を書き始める")})
+	} else {
+		steps = append(steps, [2]string{"mailsrv user add --required NAME" + flag, pick("makes an account; postmaster and abuse lead to it", "アカウントと、そこへ届く postmaster や abuse を作る")})
+	}
+	p.Line(0, pick("Next:", "次にすること:"))
+	for _, step := range steps {
+		fmt.Fprintln(p.W, "  "+pad(step[0], 38)+" "+p.Faint(step[1]))
+	}
+}

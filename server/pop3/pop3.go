@@ -1,0 +1,70 @@
+// Package pop3 speaks the server's side of POP3 (RFC 1939) with CAPA (RFC
+// 2449), STLS (RFC 2595), SASL logins (RFC 5034) and response codes (RFC 2449,
+// 3206). Accounts and mailboxes are behind account.Directory and store.Store.
+//
+// A mailbox is locked by the session that has it open and by nothing else, so
+// that a lock ends with its connection. Messages are deleted at QUIT only.
+package pop3
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"strings"
+	"time"
+
+	"mailsrv/server/account"
+	"mailsrv/server/conn"
+	"mailsrv/server/store"
+)
+
+// Server is the engine for one listener.
+type Server struct {
+	Service     string // "pop3" or "pop3s", for the log
+	Hostname    string
+	TLS         *tls.Config // nil: no TLS
+	ImplicitTLS bool        // TLS before the greeting
+	RequireTLS  bool        // logins need TLS on addresses other than loopback
+	Mechanisms  []string    // SASL mechanisms in the order to announce
+	Accounts    account.Directory
+	Store       store.Store
+	Limits      Limits
+	Log         *slog.Logger
+}
+
+// Limits of a session.
+type Limits struct {
+	AuthFailures int           // until the session is ended
+	Idle         time.Duration // for one command; RFC 1939 3 asks for 10 minutes
+}
+
+// Serve implements conn.Handler.
+func (s *Server) Serve(c *conn.Conn) {
+	c.SetIdle(s.Limits.Idle)
+	ss := &session{srv: s, c: c}
+	ss.log = s.Log.With("session", c.ID, "service", s.Service, "client", c.Remote().Addr().String())
+	defer ss.close()
+	ss.run()
+}
+
+// Refuse implements conn.Handler.
+func (s *Server) Refuse(c *conn.Conn, why string) {
+	if !s.ImplicitTLS { // inside TLS nothing can be said before a handshake
+		_, _ = c.W.WriteString("-ERR [SYS/TEMP] " + why + "; try again later\r\n")
+	}
+}
+
+// Crashed implements conn.Handler.
+func (s *Server) Crashed(c *conn.Conn) {
+	_, _ = c.W.WriteString("-ERR [SYS/TEMP] This session failed on our side and is recorded as " + c.ID + "; nothing was deleted\r\n")
+}
+
+// clean keeps what a client sent from breaking a reply line.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 400)]
+}

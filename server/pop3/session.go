@@ -1,0 +1,305 @@
+package pop3
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"mailsrv/server/account"
+	"mailsrv/server/conn"
+	"mailsrv/server/store"
+)
+
+const (
+	maxCommand = 2048 // a password may have 1024 octets
+	maxErrors  = 20   // commands that go wrong before the session is ended
+)
+
+// session is one connection.
+type session struct {
+	srv *Server
+	c   *conn.Conn
+	log *slog.Logger
+
+	user         string // of USER
+	errors       int
+	authFailures int
+	ended        bool
+
+	// After the login.
+	account   account.Account
+	box       store.Mailbox // nil before it
+	deleted   map[int]bool
+	retrieved int
+}
+
+func (s *session) run() {
+	if s.srv.ImplicitTLS && !s.startTLS() {
+		return
+	}
+	s.log.Debug("connected")
+	s.ok(s.srv.Hostname + " POP3 mailsrv")
+	for !s.ended {
+		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: len(s.deleted) == 0, LaxLF: true})
+		if err != nil {
+			s.readFailed(err)
+			if err != conn.ErrTooLong {
+				return
+			}
+			continue
+		}
+		s.command(string(line))
+		if s.errors >= maxErrors && !s.ended {
+			s.log.Warn("session ended", "why", "too many errors")
+			s.end("Too many errors")
+		}
+	}
+}
+
+func (s *session) readFailed(err error) {
+	switch {
+	case errors.Is(err, conn.ErrTooLong):
+		s.wrong("Line too long")
+	case errors.Is(err, conn.ErrFlood):
+		s.log.Warn("session ended", "why", "line without an end")
+		s.end("Line too long")
+	case errors.Is(err, conn.ErrDraining):
+		s.end("[SYS/TEMP] Server is stopping; nothing was deleted; try again later")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.log.Info("session ended", "why", "timeout")
+		s.end("Timeout waiting for the client; nothing was deleted")
+	case errors.Is(err, io.EOF):
+		s.log.Debug("disconnected")
+	default:
+		s.log.Info("connection lost", "error", err)
+	}
+}
+
+// close ends the session without QUIT: nothing is deleted (RFC 1939 6).
+func (s *session) close() {
+	if s.box != nil {
+		if err := s.box.Close(); err != nil {
+			s.log.Error("mailbox could not be closed", "error", err)
+		}
+		s.box = nil
+	}
+}
+
+// An error of a write shows at the next flush.
+func (s *session) line(text string) { _, _ = s.c.W.WriteString(text + "\r\n") }
+
+func (s *session) ok(text string) { s.line("+OK " + clean(text)) }
+
+func (s *session) err(text string) { s.line("-ERR " + clean(text)) }
+
+// wrong answers a command that was not understood or out of place.
+func (s *session) wrong(text string) {
+	s.errors++
+	s.err(text)
+}
+
+// end sends a last reply and hangs up.
+func (s *session) end(text string) {
+	s.ended = true
+	s.err(text)
+	s.close()
+	s.c.Hangup()
+}
+
+func (s *session) command(line string) {
+	verb, arg, _ := strings.Cut(line, " ")
+	verb = strings.ToUpper(verb)
+	switch verb {
+	case "CAPA":
+		s.capa()
+		return
+	case "QUIT":
+		s.quit()
+		return
+	case "NOOP":
+		if s.box != nil {
+			s.ok("Nothing done")
+			return
+		}
+	}
+	if s.box == nil {
+		s.authorization(verb, arg)
+	} else {
+		s.transaction(verb, strings.Fields(arg))
+	}
+}
+
+func (s *session) capa() {
+	s.ok("Capability list follows")
+	list := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"}
+	if s.mayLogin() {
+		list = append(list, "USER", "SASL "+strings.Join(s.srv.Mechanisms, " "))
+	}
+	if s.mayStartTLS() {
+		list = append(list, "STLS")
+	}
+	list = append(list, "IMPLEMENTATION mailsrv")
+	for _, item := range list {
+		s.line(item)
+	}
+	s.line(".")
+}
+
+func (s *session) transaction(verb string, args []string) {
+	switch verb {
+	case "STAT":
+		n, size := s.total()
+		s.ok(fmt.Sprintf("%d %d", n, size))
+	case "LIST":
+		s.listing(args, func(m store.Message) string { return strconv.FormatInt(m.Size, 10) })
+	case "UIDL":
+		s.listing(args, func(m store.Message) string { return m.UID })
+	case "RETR":
+		if i, ok := s.message(args, 1); ok {
+			s.retr(i, -1)
+		}
+	case "TOP":
+		s.top(args)
+	case "DELE":
+		if i, ok := s.message(args, 1); ok {
+			if s.deleted == nil {
+				s.deleted = map[int]bool{}
+			}
+			s.deleted[i] = true
+			s.ok(fmt.Sprintf("Message %d will be deleted at QUIT", i+1))
+		}
+	case "RSET":
+		s.deleted = nil
+		n, size := s.total()
+		s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))
+	case "USER", "PASS", "AUTH", "APOP", "STLS":
+		s.wrong("You are logged in already")
+	default:
+		s.wrong("Unknown command")
+	}
+}
+
+// total counts what is not deleted.
+func (s *session) total() (n int, size int64) {
+	for i, m := range s.box.Messages() {
+		if !s.deleted[i] {
+			n, size = n+1, size+m.Size
+		}
+	}
+	return n, size
+}
+
+// message reads a message number, the first of want arguments.
+func (s *session) message(args []string, want int) (int, bool) {
+	if len(args) != want {
+		s.wrong("The command wants a message number")
+		return 0, false
+	}
+	n, err := strconv.Atoi(args[0])
+	switch {
+	case err != nil || strings.Trim(args[0], "0123456789") != "":
+		s.wrong("The message number is no number")
+	case n < 1 || n > len(s.box.Messages()):
+		s.err(fmt.Sprintf("No such message, only %d messages in mailbox", len(s.box.Messages())))
+	case s.deleted[n-1]:
+		s.err(fmt.Sprintf("Message %d is deleted", n))
+	default:
+		return n - 1, true
+	}
+	return 0, false
+}
+
+// listing answers LIST and UIDL, for one message or all.
+func (s *session) listing(args []string, column func(store.Message) string) {
+	if len(args) > 0 {
+		if i, ok := s.message(args, 1); ok {
+			s.ok(fmt.Sprintf("%d %s", i+1, column(s.box.Messages()[i])))
+		}
+		return
+	}
+	n, size := s.total()
+	s.ok(fmt.Sprintf("%d messages (%d octets)", n, size))
+	for i, m := range s.box.Messages() {
+		if !s.deleted[i] {
+			s.line(strconv.Itoa(i+1) + " " + column(m))
+		}
+	}
+	s.line(".")
+}
+
+func (s *session) top(args []string) {
+	if len(args) != 2 {
+		s.wrong("TOP wants a message number and a number of lines")
+		return
+	}
+	lines, err := strconv.Atoi(args[1])
+	if err != nil || lines < 0 {
+		s.wrong("The number of lines is no number")
+		return
+	}
+	if i, ok := s.message(args[:1], 1); ok {
+		s.retr(i, lines)
+	}
+}
+
+// retr sends message i: all of it, or its header and so many lines.
+func (s *session) retr(i, lines int) {
+	m := s.box.Messages()[i]
+	r, err := s.box.Read(i)
+	if err != nil {
+		s.log.Error("message cannot be read", "uid", m.UID, "error", err)
+		if errors.Is(err, store.ErrGone) {
+			s.err(fmt.Sprintf("[SYS/TEMP] Message %d is gone: another program has deleted its file; log in again to see what is there", i+1))
+			return
+		}
+		s.err(fmt.Sprintf("[SYS/TEMP] Message %d cannot be read at present", i+1))
+		return
+	}
+	defer r.Close()
+	if lines < 0 {
+		s.ok(strconv.FormatInt(m.Size, 10) + " octets")
+	} else {
+		s.ok("Top of message follows")
+	}
+	if err := sendStuffed(s.c.W, r, lines); err != nil {
+		// The reply is under way: only the end of the connection says that
+		// something is missing.
+		s.log.Error("message could not be sent whole", "uid", m.UID, "error", err)
+		s.ended = true
+		return
+	}
+	if lines < 0 {
+		s.retrieved++
+	}
+}
+
+// quit deletes what was marked, and only then says so.
+func (s *session) quit() {
+	s.ended = true
+	if s.box == nil {
+		s.ok("Bye")
+		return
+	}
+	var marked []int
+	for i := range s.box.Messages() {
+		if s.deleted[i] {
+			marked = append(marked, i)
+		}
+	}
+	err := s.box.Delete(marked)
+	for _, i := range marked {
+		s.log.Info("message deleted", "user", s.account.Address(), "uid", s.box.Messages()[i].UID)
+	}
+	s.log.Info("logged out", "user", s.account.Address(), "retrieved", s.retrieved, "deleted", len(marked), "left", len(s.box.Messages())-len(marked))
+	s.close()
+	if err != nil {
+		s.log.Error("messages could not be deleted", "user", s.account.Address(), "error", err)
+		s.err("[SYS/TEMP] Some deleted messages could not be removed")
+		return
+	}
+	s.ok("Bye")
+}

@@ -1,0 +1,206 @@
+package smtp
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"mailsrv/server/address"
+	"mailsrv/server/conn"
+)
+
+// maxCommand is the longest command line, CRLF included. RFC 5321 4.5.3.1.4
+// asks for 512 and more with extensions.
+const maxCommand = 2048
+
+// maxErrors is how many commands may go wrong before the session is ended.
+const maxErrors = 20
+
+// session is one connection.
+type session struct {
+	srv    *Server
+	c      *conn.Conn
+	log    *slog.Logger
+	client Client
+
+	esmtp        bool
+	errors       int // commands that were not understood or out of place
+	authFailures int
+	ended        bool
+
+	// The transaction under way; nil between transactions.
+	tx    Transaction
+	id    string
+	from  address.Address
+	rcpts []address.Address
+	tried int // recipients, refused ones too
+}
+
+func (s *session) run() {
+	if s.srv.ImplicitTLS && !s.startTLS() {
+		return
+	}
+	s.log.Debug("connected")
+	s.send(Reply{220, "", s.srv.Hostname + " ESMTP mailsrv"})
+	for !s.ended {
+		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: s.tx == nil})
+		if err != nil {
+			s.readFailed(err)
+			if err != conn.ErrTooLong {
+				return
+			}
+			continue
+		}
+		s.command(line)
+		if s.errors >= maxErrors && !s.ended {
+			s.log.Warn("session ended", "why", "too many errors")
+			s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many errors"})
+		}
+	}
+}
+
+// readFailed answers what went wrong while a line was read.
+func (s *session) readFailed(err error) {
+	switch {
+	case errors.Is(err, conn.ErrTooLong):
+		s.wrong(Reply{500, badSyntax, "Line too long"})
+	case errors.Is(err, conn.ErrFlood):
+		s.log.Warn("session ended", "why", "line without an end")
+		s.end(Reply{500, badSyntax, "Line too long"})
+	case errors.Is(err, conn.ErrBareLF):
+		s.log.Warn("session ended", "why", "bare LF in a command")
+		s.end(Reply{500, badSyntax, "Line ended by LF alone: commands end with CRLF (with netcat: nc -C)"})
+	case errors.Is(err, conn.ErrDraining):
+		s.end(Reply{421, "4.3.2", s.srv.Hostname + " Server is stopping; try again later"})
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.log.Info("session ended", "why", "timeout")
+		s.end(timeoutReply)
+	case errors.Is(err, io.EOF):
+		s.log.Debug("disconnected")
+	default:
+		s.log.Info("connection lost", "error", err)
+	}
+}
+
+// send writes a reply; it goes out with the next group.
+func (s *session) send(r Reply) {
+	_, _ = s.c.W.WriteString(clean(r.String()) + "\r\n") // an error shows at the next flush
+}
+
+// wrong sends a reply to a command that was not understood or out of place.
+func (s *session) wrong(r Reply) {
+	s.errors++
+	s.send(r)
+}
+
+// end sends a last reply and hangs up.
+func (s *session) end(r Reply) {
+	s.ended = true
+	s.send(r)
+	s.c.Hangup()
+}
+
+func (s *session) reset() {
+	s.tx, s.id, s.from, s.rcpts, s.tried = nil, "", address.Address{}, nil, 0
+}
+
+// command splits a line into verb and argument and acts on it.
+func (s *session) command(line []byte) {
+	for _, b := range line {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			s.wrong(Reply{500, badSyntax, "Control character in a command"})
+			return
+		}
+	}
+	verb, arg, hasArg := strings.Cut(string(line), " ")
+	verb = strings.ToUpper(verb)
+	arg = strings.TrimSpace(arg)
+	hasArg = hasArg && arg != ""
+	switch verb {
+	case "HELO", "EHLO":
+		s.hello(verb, arg)
+	case "MAIL":
+		s.mail(arg)
+	case "RCPT":
+		s.rcpt(arg)
+	case "DATA":
+		if s.noArgument(verb, hasArg) {
+			s.data()
+		}
+	case "RSET":
+		if s.noArgument(verb, hasArg) {
+			s.reset()
+			s.send(okReply)
+		}
+	case "NOOP":
+		s.send(okReply)
+	case "QUIT":
+		if s.noArgument(verb, hasArg) {
+			s.send(Reply{221, "2.0.0", s.srv.Hostname + " Bye"})
+			s.ended = true
+		}
+	case "AUTH":
+		s.auth(arg)
+	case "STARTTLS":
+		if s.noArgument(verb, hasArg) {
+			s.startTLSCommand()
+		}
+	case "VRFY":
+		if !hasArg {
+			s.wrong(Reply{501, badArgument, "Syntax: VRFY address"})
+			return
+		}
+		s.send(Reply{252, "2.5.0", "Not told here; RCPT TO says whether mail is accepted"})
+	case "HELP":
+		s.send(Reply{214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS AUTH QUIT"})
+	case "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML", "BDAT":
+		s.wrong(Reply{502, badSequence, "Command not implemented"})
+	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS":
+		// A browser that was talked into speaking to a mail server.
+		s.log.Warn("session ended", "why", "HTTP on a mail port")
+		s.end(Reply{421, "4.7.0", s.srv.Hostname + " This is SMTP, not HTTP"})
+	default:
+		s.wrong(Reply{500, badSyntax, "Command not recognized"})
+	}
+}
+
+func (s *session) noArgument(verb string, hasArg bool) bool {
+	if hasArg {
+		s.wrong(Reply{501, badArgument, verb + " takes no argument"})
+	}
+	return !hasArg
+}
+
+func (s *session) startTLSCommand() {
+	switch {
+	case s.client.TLS != nil:
+		s.wrong(Reply{503, badSequence, "TLS is on already"})
+	case s.srv.TLS == nil:
+		s.wrong(Reply{502, badSequence, "TLS is not available here"})
+	case s.tx != nil:
+		s.wrong(Reply{503, badSequence, "Not during a mail transaction"})
+	default:
+		s.send(Reply{220, "2.0.0", "Ready to start TLS"})
+		if !s.startTLS() {
+			s.ended = true
+		}
+	}
+}
+
+// startTLS does the handshake. What was known of the client without TLS is
+// forgotten (RFC 3207 4.2).
+func (s *session) startTLS() bool {
+	discarded, err := s.c.StartTLS(s.srv.TLS)
+	if discarded > 0 {
+		s.log.Warn("input before the TLS handshake was thrown away", "octets", discarded)
+	}
+	if err != nil {
+		s.log.Info("TLS handshake failed", "error", err)
+		return false
+	}
+	s.client.TLS, s.client.HELO, s.client.User, s.esmtp = s.c.TLS(), "", "", false
+	s.reset()
+	return true
+}
