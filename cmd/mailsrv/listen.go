@@ -1,40 +1,27 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"runtime"
-	"syscall"
+	"context"
+	"time"
 
+	"mailsrv/diag"
+	"mailsrv/diag/doctor"
 	"mailsrv/server"
+	"mailsrv/server/config"
 )
 
-// winsockOf is the number under which Windows, and the catalogue, know why a
-// listen failed; 0 for any other reason.
-func winsockOf(err error) int {
-	var n syscall.Errno
-	if !errors.As(err, &n) {
-		return 0
-	}
-	if runtime.GOOS == "windows" {
-		return int(n)
-	}
-	switch n {
-	case syscall.EADDRINUSE:
-		return 10048
-	case syscall.EACCES, syscall.EPERM:
-		return 10013
-	case syscall.EADDRNOTAVAIL:
-		return 10049
-	}
-	return 0
-}
-
-// listenFailed says why a service cannot listen and what to do about it.
+// listenFailed says on standard error why a service cannot listen, who is in
+// its way, and what to do about it: the finding that doctor makes of it, too.
 func (a *app) listenFailed(err *server.ListenError) error {
-	number := ""
-	if n := winsockOf(err.Err); n != 0 {
-		number = fmt.Sprintf(" (Winsock %d); mailsrv explain %d says what to do", n, n)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	network := config.Listener{Addr: err.Addr}.Network()
+	found := []diag.Finding{doctor.JudgeListen(doctor.GatherListen(ctx, err.Service, network, err.Addr, err.Err, nil))}
+	if lerr := diag.Localize(found, a.lang); lerr != nil {
+		return &exitError{exitFailed, err}
 	}
-	return &exitError{exitFailed, fmt.Errorf("%w%s", err, number)}
+	p := a.printer()
+	p.W, p.Color = a.stderr, p.Color && a.colorFlag == "always"
+	p.Finding(found[0])
+	return &exitError{exitFailed, nil}
 }

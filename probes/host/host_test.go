@@ -104,3 +104,21 @@ func TestFileLimit(t *testing.T) {
 		t.Errorf("%d %d %v", soft, hard, err)
 	}
 }
+
+func TestOpenFile(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("seen on Linux only")
+	}
+	path := filepath.Join(t.TempDir(), "server.lock")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := OpenFile(os.Getpid(), "server.lock"); got != path {
+		t.Errorf("%q, want %q", got, path)
+	}
+	f.Close()
+	if got := OpenFile(os.Getpid(), "server.lock"); got != "" {
+		t.Errorf("%q after it was closed", got)
+	}
+}

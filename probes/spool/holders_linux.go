@@ -37,7 +37,7 @@ func (s *scanner) holders(ctx context.Context) {
 	if len(want) == 0 {
 		return
 	}
-	open, complete := openForWriting(ctx, want)
+	open, hidden, seen := openForWriting(ctx, want)
 	text, err := os.ReadFile("/proc/locks")
 	kernel := map[file][]kernelLock{}
 	for _, k := range parseLocks(string(text)) {
@@ -62,7 +62,8 @@ func (s *scanner) holders(ctx context.Context) {
 				pids = append(pids, k.pid)
 			}
 			l.Holders = processes(pids)
-			l.HoldersKnown = complete && err == nil || len(l.Holders) > 0
+			// Whoever works on a mailbox works as its owner, or locks it.
+			l.HoldersKnown = seen && err == nil && !hidden[l.UID] || len(l.Holders) > 0
 		}
 		if b.Spool == nil {
 			continue
@@ -106,12 +107,13 @@ func identity(info fs.FileInfo) (file, bool) {
 }
 
 // openForWriting finds the processes that have one of the files open for
-// writing. complete is false when some processes could not be looked into.
-func openForWriting(ctx context.Context, want map[file]bool) (open map[file][]int, complete bool) {
-	open, complete = map[file][]int{}, true
+// writing. hidden are the users whose processes could not all be looked into;
+// seen is false when nothing could be.
+func openForWriting(ctx context.Context, want map[file]bool) (open map[file][]int, hidden map[int]bool, seen bool) {
+	open, hidden = map[file][]int{}, map[int]bool{}
 	procs, err := os.ReadDir("/proc")
 	if err != nil {
-		return open, false
+		return open, hidden, false
 	}
 	for _, d := range procs {
 		pid, err := strconv.Atoi(d.Name())
@@ -119,14 +121,16 @@ func openForWriting(ctx context.Context, want map[file]bool) (open map[file][]in
 			continue
 		}
 		if ctx.Err() != nil {
-			return open, false
+			return open, hidden, false
 		}
 		dir := filepath.Join("/proc", d.Name(), "fd")
 		fds, err := os.ReadDir(dir)
 		if err != nil {
 			// A process that ended meanwhile hides nothing.
-			if _, alive := os.Stat(filepath.Join("/proc", d.Name())); alive == nil {
-				complete = false
+			if info, gone := os.Stat(filepath.Join("/proc", d.Name())); gone == nil {
+				if st, ok := info.Sys().(*syscall.Stat_t); ok {
+					hidden[int(st.Uid)] = true
+				}
 			}
 			continue
 		}
@@ -144,7 +148,7 @@ func openForWriting(ctx context.Context, want map[file]bool) (open map[file][]in
 			}
 		}
 	}
-	return open, complete
+	return open, hidden, true
 }
 
 // writable reads the open flags off /proc/PID/fdinfo/N.

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailsrv/codes"
+	"mailsrv/diag"
+	"mailsrv/diag/doctor"
+	"mailsrv/diag/report"
+	"mailsrv/probes/dns"
+	"mailsrv/server/account"
+	"mailsrv/server/address"
+	"mailsrv/server/config"
+	"mailsrv/server/policy"
+	"mailsrv/server/store"
+)
+
+func init() { commands = append(commands, doctorCommand) }
+
+// doctorRun holds the flags of doctor.
+type doctorRun struct {
+	*app
+	stage, dialMap, caFile          string
+	only, skip, spools              []string
+	resolvers, expect, ignore       []string
+	timeout                         time.Duration
+	strict, list, fix, dryRun, doIt bool
+}
+
+func doctorCommand(a *app) *cobra.Command {
+	d := &doctorRun{app: a}
+	cmd := &cobra.Command{
+		Use:   "doctor [CHECK...]",
+		Short: "Examine this machine and its mailsrv, and say what to repair first",
+		Long: `Examine this machine and its mailsrv: what keeps it from serving mail, why, and
+what to do about it. The first failure is what to repair first.
+
+The stages follow the order that finds faults fastest: "local" looks at the
+server machine itself over 127.0.0.1, "lan" adds its own addresses, "internet"
+adds DNS and mail hosts. Naming checks runs only these.
+
+Reading changes nothing. The check "loop" sends one message to an account of
+its own on this server and removes both. --fix repairs what is safe to repair,
+after asking.
+
+Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
+		Example: `  mailsrv doctor --stage local
+  mailsrv doctor ports loop
+  mailsrv doctor locks --spool /var/spool/mail
+  mailsrv doctor --fix --dry-run`,
+		ValidArgs: checkNames(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d.only = append(d.only, args...)
+			if d.list {
+				return d.printList()
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.stage, "stage", "internet", "how far to look: `local|lan|internet`")
+	f.StringSliceVar(&d.only, "only", nil, "run only this `check` (repeatable)")
+	f.StringSliceVar(&d.skip, "skip", nil, "leave this `check` out (repeatable)")
+	f.BoolVar(&d.list, "list", false, "list the checks")
+	f.StringArrayVar(&d.spools, "spool", nil, "look at this mbox spool `DIR` instead of the system's usual places (repeatable)")
+	f.StringArrayVar(&d.resolvers, "resolver", nil, "ask this resolver, `ADDR[:PORT]`, instead of the configured ones (repeatable)")
+	f.StringVar(&d.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections to other machines really go (tests and labs)")
+	f.StringArrayVar(&d.expect, "expect-address", nil, "public `IP` address of this server (repeatable)")
+	f.StringVar(&d.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
+	f.DurationVar(&d.timeout, "timeout", doctor.DefaultTimeout, "limit of each network step")
+	f.StringArrayVar(&d.ignore, "ignore", nil, "silence a finding this once, `ID=REASON` (repeatable)")
+	f.BoolVar(&d.strict, "strict", false, "exit 1 on a warning, too")
+	f.BoolVar(&d.fix, "fix", false, "repair what is safe to repair: missing postmaster and abuse addresses")
+	f.BoolVar(&d.dryRun, "dry-run", false, "with --fix: only show what would be done")
+	f.BoolVar(&d.doIt, "yes", false, "with --fix: do not ask")
+	return cmd
+}
+
+func checkNames() []string {
+	var out []string
+	for _, c := range doctor.Checks() {
+		out = append(out, c.Name)
+	}
+	return out
+}
+
+// printList names the checks, the stage from which each runs, and what its ok
+// means.
+func (d *doctorRun) printList() error {
+	type row struct {
+		Name  string `json:"name"`
+		Stage string `json:"stage"`
+		OK    string `json:"ok"`
+	}
+	var rows []row
+	for _, c := range doctor.Checks() {
+		t := codes.FindingOf(c.Name + ".ok")
+		rows = append(rows, row{c.Name, c.Stage.String(), d.lang.Pick(t.En.Meaning, t.Ja.Meaning)})
+	}
+	if d.json {
+		return report.JSON(d.stdout, rows, true)
+	}
+	p := d.printer()
+	for _, r := range rows {
+		p.Labelled(0, r.Name, 14, d.lang.Pick("ok: ", "正常: ")+r.OK)
+	}
+	return nil
+}
+
+func (d *doctorRun) run(ctx context.Context) error {
+	opt, err := d.options()
+	if err != nil {
+		return err
+	}
+	r, err := doctor.Run(ctx, opt)
+	if err != nil {
+		return usagef("doctor: %w", err)
+	}
+	if err := diag.Localize(r.Findings, d.lang); err != nil {
+		return err
+	}
+	var failed error
+	if d.fix {
+		if r, failed, err = d.repair(ctx, opt, r); err != nil {
+			return err
+		}
+	}
+	if err := d.print(r); err != nil {
+		return err
+	}
+	if failed != nil {
+		return &exitError{exitFailed, failed}
+	}
+	return exit(r.ExitCode(d.strict))
+}
+
+func (d *doctorRun) print(r *doctor.Report) error {
+	if d.json {
+		return report.JSON(d.stdout, r, true)
+	}
+	d.printer().Doctor(r, d.quiet)
+	return nil
+}
+
+func (d *doctorRun) options() (opt doctor.Options, err error) {
+	if d.timeout < 10*time.Millisecond {
+		return opt, usagef("--timeout %s: must be at least 10ms", d.timeout)
+	}
+	if (d.dryRun || d.doIt) && !d.fix {
+		return opt, usagef("--dry-run and --yes belong to --fix")
+	}
+	opt = doctor.Options{
+		ConfigFile: config.Find(d.configFile), Only: d.only, Skip: d.skip, Spools: d.spools, Timeout: d.timeout, Built: built(),
+	}
+	if opt.Stage, err = doctor.ParseStage(d.stage); err != nil {
+		return opt, usagef("--stage %w", err)
+	}
+	for _, s := range d.resolvers {
+		addr, err := dns.ServerAddr(s)
+		if err != nil {
+			return opt, usagef("--resolver %q: %v", s, err)
+		}
+		ap, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return opt, usagef("--resolver %q: %v", s, err)
+		}
+		opt.Resolvers = append(opt.Resolvers, ap)
+	}
+	if opt.Expect, err = addressFlags("--expect-address", d.expect); err != nil {
+		return opt, err
+	}
+	if opt.DialMap, err = dialMapFlag(d.dialMap); err != nil {
+		return opt, err
+	}
+	if opt.RootCAs, err = rootsFlag(d.caFile); err != nil {
+		return opt, err
+	}
+	for _, s := range d.ignore {
+		id, reason, ok := strings.Cut(s, "=")
+		if !ok || reason == "" || codes.FindingOf(id) == nil {
+			return opt, usagef("--ignore %q: want ID=REASON with the id of a finding", s)
+		}
+		opt.Ignore = append(opt.Ignore, doctor.Ignore{ID: id, Reason: reason})
+	}
+	cfg, _ := config.Load(opt.ConfigFile) // its problems are doctor's findings
+	opt.Policy, opt.TempAccount = relayPolicy(cfg), tempAccount(cfg)
+	return opt, nil
+}
+
+// built is when this program was built, as far as it is known.
+func built() time.Time {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if t, err := time.Parse(time.RFC3339, s.Value); err == nil && s.Key == "vcs.time" {
+				return t
+			}
+		}
+	}
+	return time.Time{}
+}
+
+// relayPolicy asks the policy room what the server would answer.
+func relayPolicy(cfg *config.Config) func(doctor.RelayTry) doctor.RelayVerdict {
+	rules := policy.New(cfg, account.Open(cfg.DataDir, cfg.Domains))
+	return func(t doctor.RelayTry) doctor.RelayVerdict {
+		from, _, err := address.ParsePath("<" + t.From + ">")
+		to, rest, rerr := address.ParsePath("<" + t.To + ">")
+		if err != nil || rerr != nil || rest != "" {
+			return doctor.RelayVerdict{Result: doctor.Refused, Reply: "501 5.1.3 Syntax"}
+		}
+		d := rules.Decide(policy.Request{Client: t.Client, Listener: t.Listener, HELO: t.Helo, Sender: from, Recipient: to})
+		v := doctor.RelayVerdict{Result: doctor.Refused, Reply: d.Reply(), Rule: d.Rule}
+		switch d.Verdict {
+		case policy.Accept:
+			v.Result = doctor.Accepted
+		case policy.Defer:
+			v.Result = doctor.Unclear
+		}
+		return v
+	}
+}
+
+// tempAccount makes the account of the loop check, and removes it with its
+// mailbox.
+func tempAccount(cfg *config.Config) func(time.Duration) (doctor.TempAccount, error) {
+	if len(cfg.Domains) == 0 {
+		return nil
+	}
+	accounts := account.Open(cfg.DataDir, cfg.Domains)
+	return func(ttl time.Duration) (doctor.TempAccount, error) {
+		a, password, err := accounts.AddTemporary(ttl)
+		if err != nil {
+			return doctor.TempAccount{}, err
+		}
+		remove := func() error {
+			if err := accounts.Remove(a.Name, a.Domain); err != nil {
+				return err
+			}
+			return store.RemoveBox(cfg.DataDir, store.Box{Name: a.Name, Domain: a.Domain})
+		}
+		file := accounts.File(a.Name, a.Domain)
+		if err := giveToOwnerOf(cfg.DataDir, filepath.Dir(file), file); err != nil {
+			_ = remove() // the first error is the one to tell
+			return doctor.TempAccount{}, err
+		}
+		return doctor.TempAccount{Address: a.Address(), Password: password, Remove: remove}, nil
+	}
+}
+
+// repair shows what can be done, asks, does it, and examines again.
+func (d *doctorRun) repair(ctx context.Context, opt doctor.Options, r *doctor.Report) (*doctor.Report, error, error) {
+	cfg, _ := config.Load(opt.ConfigFile)
+	plan := doctor.Plan(r, doctor.Fixers{Forward: func(addr, target string) error {
+		name, domain, _ := account.SplitAddress(addr)
+		accounts := account.Open(cfg.DataDir, cfg.Domains)
+		if err := accounts.SetForward(name, domain, []string{target}); err != nil {
+			return err
+		}
+		file := accounts.File(name, domain)
+		return giveToOwnerOf(cfg.DataDir, filepath.Dir(file), file)
+	}})
+	if len(plan) == 0 || d.dryRun {
+		r.Fixed = plan
+		return r, nil, nil
+	}
+	if !d.doIt && !d.confirm(plan) {
+		return r, nil, nil
+	}
+	after, failed := doctor.Apply(ctx, opt, plan)
+	if after == nil {
+		return nil, nil, failed
+	}
+	return after, failed, diag.Localize(after.Findings, d.lang)
+}
+
+// confirm shows the plan on standard error and reads yes or no.
+func (d *doctorRun) confirm(plan []doctor.Fixed) bool {
+	for _, p := range plan {
+		fmt.Fprintln(d.stderr, "  "+p.Did)
+	}
+	fmt.Fprint(d.stderr, d.lang.Pick("Do this? [y/N] ", "実行しますか? [y/N] "))
+	line, err := bufio.NewReader(d.stdin).ReadString('\n')
+	fmt.Fprintln(d.stderr)
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return (err == nil || line != "") && slices.Contains([]string{"y", "yes", "はい"}, answer)
+}

@@ -1,0 +1,160 @@
+package doctor
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"mailsrv/diag"
+	"mailsrv/probes/smtp"
+	"mailsrv/server/config"
+)
+
+func init() {
+	register(Check{Name: "relay", Stage: Local, Limit: 60 * time.Second, After: []string{"ports"}, Run: needsConfig("relay", relay)})
+}
+
+func relay(ctx context.Context, c *Case) []diag.Finding {
+	out := c.networks()
+	if slices.ContainsFunc(out, func(f diag.Finding) bool { return f.ID == "relay.open" }) {
+		return out
+	}
+	return append(out, c.battery(ctx)...)
+}
+
+// networks judges what relay.networks lets in.
+func (c *Case) networks() []diag.Finding {
+	if !c.Config.Relay.Allow {
+		return []diag.Finding{diag.New("relay.off", "", nil)}
+	}
+	var out []diag.Finding
+	var private []string
+	for _, n := range c.Config.Relay.Networks {
+		own := n.Addr().IsLoopback() || n.IsSingleIP() && c.Own(n.Addr())
+		switch {
+		case coversInternet(n):
+			out = append(out, diag.New("relay.open", "relay.networks "+n.String(), diag.Evidence{"network": n.String(), "rule": "network.trusted"}))
+		case own: // auth.test_exemption
+		case !isPrivate(n) && !n.IsSingleIP():
+			out = append(out, diag.New("relay.network_wide", n.String(), diag.Evidence{"network": n.String()}))
+		default:
+			private = append(private, n.String())
+		}
+	}
+	if len(private) == 0 {
+		return out
+	}
+	ev := diag.Evidence{"networks": private}
+	if c.Config.Open() && slices.ContainsFunc(c.Addresses, func(a netip.Addr) bool { return a.Is4() && routable(a) }) {
+		return append(out, diag.New("relay.private_from_outside", "relay.networks", ev))
+	}
+	return append(out, diag.New("relay.network_trusted", "relay.networks", ev))
+}
+
+// coversInternet: a network so wide that most who are in it are strangers.
+func coversInternet(n netip.Prefix) bool {
+	if isPrivate(n) || n.Addr().IsLoopback() {
+		return false
+	}
+	if n.Addr().Is4() {
+		return n.Bits() < 8
+	}
+	return n.Bits() < 20
+}
+
+// isPrivate tells whether the whole of a network is private.
+func isPrivate(n netip.Prefix) bool {
+	if !n.Addr().IsPrivate() && !n.Addr().IsLinkLocalUnicast() && !shared.Contains(n.Addr()) {
+		return false
+	}
+	for _, p := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"} {
+		if q := netip.MustParsePrefix(p); q.Contains(n.Addr()) && n.Bits() >= q.Bits() {
+			return true
+		}
+	}
+	return false
+}
+
+// battery tries to relay as a stranger: over the wire when the server runs, and
+// by asking the policy room when it does not, or when it trusts the address
+// that we come from.
+func (c *Case) battery(ctx context.Context) []diag.Finding {
+	l, ok := c.listener(config.SMTP)
+	if !ok || len(c.Config.Domains) == 0 {
+		return nil // no port on which strangers could try
+	}
+	addr := reachable(l, c.Addresses)
+	server := netip.MustParseAddrPort(addr).Addr()
+	tries := Battery(c.Config.Domains[0], server)
+	subject := l.Service + " " + l.Addr
+	trusted := slices.ContainsFunc(c.Config.Relay.Networks, func(n netip.Prefix) bool { return n.Contains(server) })
+	if !c.Running || trusted {
+		return c.offline(subject, tries)
+	}
+	if id := c.Has("server.not_answering", "port.not_listening", "port.wrong_service"); id != "" {
+		return skipped("relay", id)
+	}
+	verdicts, err := tryRelay(ctx, addr, tries, smtp.Options{Dialer: c.Dialer(), Timeout: c.Timeout, Helo: "doctor." + strangerDomain})
+	if err != nil && !slices.ContainsFunc(verdicts, func(v RelayVerdict) bool { return v.Result != Unclear }) {
+		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": errorText(err)})}
+	}
+	return judgeRelay(subject, tries, verdicts)
+}
+
+func (c *Case) offline(subject string, tries []RelayTry) []diag.Finding {
+	if c.Policy == nil {
+		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": "the server does not run"})}
+	}
+	verdicts := make([]RelayVerdict, len(tries))
+	for i, t := range tries {
+		t.Client, t.Listener, t.Helo = stranger, config.SMTP, strangerDomain
+		verdicts[i] = c.Policy(t)
+	}
+	return judgeRelay(subject, tries, verdicts)
+}
+
+// judgeRelay reads the results of a battery. A plain try that is accepted makes
+// the disguised ones uninteresting.
+func judgeRelay(subject string, tries []RelayTry, verdicts []RelayVerdict) []diag.Finding {
+	var plain, disguised, unclear []string
+	first := map[string]RelayVerdict{}
+	sender := false
+	for i, t := range tries {
+		v := verdicts[i]
+		if v.Result == Unclear {
+			unclear = append(unclear, t.Name)
+		}
+		if v.Result != Accepted {
+			continue
+		}
+		first[t.Name] = v
+		switch {
+		case t.Name == "local-sender":
+			sender = true
+		case tricks[t.Name]:
+			disguised = append(disguised, t.Name)
+		default:
+			plain = append(plain, t.Name)
+		}
+	}
+	evidence := func(names []string) diag.Evidence {
+		ev := diag.Evidence{"tests": names, "reply": first[names[0]].Reply}
+		if rule := first[names[0]].Rule; rule != "" {
+			ev["rule"] = rule
+		}
+		return ev
+	}
+	switch {
+	case len(plain) > 0:
+		return []diag.Finding{diag.New("relay.open", subject, evidence(plain))}
+	case len(disguised) > 0:
+		return []diag.Finding{diag.New("relay.open_trick", subject, evidence(disguised))}
+	case sender:
+		return []diag.Finding{diag.New("relay.sender_trusted", subject, evidence([]string{"local-sender"}))}
+	case len(unclear) == len(tries):
+		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": strings.TrimSpace(verdicts[0].Reply)})}
+	}
+	return nil
+}

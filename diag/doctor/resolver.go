@@ -1,0 +1,209 @@
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mailsrv/diag"
+	"mailsrv/probes/dns"
+)
+
+func init() {
+	register(Check{Name: "resolver", Stage: Local, Limit: 40 * time.Second, Run: resolver})
+}
+
+// resolver tries each resolver by itself.
+func resolver(ctx context.Context, c *Case) []diag.Finding {
+	named := slices.Contains(c.Only, "resolver") || len(c.Resolvers) > 0
+	if c.LocalOnly() && !named && c.Readable() {
+		return []diag.Finding{nothing} // localhost needs no DNS
+	}
+	servers := c.resolvers()
+	if c.Stage < Internet && !named {
+		servers = slices.DeleteFunc(servers, func(s string) bool { return !addrOf(s).IsLoopback() })
+		if len(servers) == 0 {
+			return []diag.Finding{nothing} // not this machine: stage internet
+		}
+	}
+	if len(servers) == 0 {
+		return []diag.Finding{diag.New("resolver.none", "", nil)}
+	}
+	each := make([][]diag.Finding, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { each[i] = judgeResolver(s, c.tryResolver(ctx, s)) })
+	}
+	wg.Wait()
+	return oneDead(each)
+}
+
+// resolvers are those to ask: given by option, configured, or the system's.
+func (c *Case) resolvers() []string {
+	var out []string
+	switch {
+	case len(c.Resolvers) > 0:
+		for _, a := range c.Resolvers {
+			out = append(out, a.String())
+		}
+	case len(c.Config.DNS.Servers) > 0:
+		for _, a := range c.Config.DNS.Servers {
+			out = append(out, a.String())
+		}
+	default:
+		out, _ = dns.SystemServers() // none is resolver.none
+	}
+	return out
+}
+
+func addrOf(server string) netip.Addr {
+	ap, err := netip.ParseAddrPort(server)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// resolverFacts is how one resolver answered.
+type resolverFacts struct {
+	rootNS    *dns.Answer
+	noSuch    []*dns.Answer // A of names that do not exist
+	longPlain *dns.Answer   // a long answer with room for 512 octets
+	types     map[dns.Type]*dns.Answer
+}
+
+func (f resolverFacts) all() []*dns.Answer {
+	out := append([]*dns.Answer{f.rootNS}, f.noSuch...)
+	if f.longPlain != nil {
+		out = append(out, f.longPlain)
+	}
+	for _, a := range f.types {
+		out = append(out, a)
+	}
+	return out
+}
+
+func (c *Case) tryResolver(ctx context.Context, server string) resolverFacts {
+	client := &dns.Client{Timeout: c.Timeout}
+	ask := func(q dns.Question) *dns.Answer {
+		q.Recurse = true
+		return client.Query(ctx, server, q)
+	}
+	label := "doctor-" + strings.ToLower(rand.Text())[:12]
+	f := resolverFacts{types: map[dns.Type]*dns.Answer{}}
+	f.rootNS = ask(dns.Question{Name: ".", Type: dns.NS})
+	f.noSuch = append(f.noSuch, ask(dns.Question{Name: label + ".com", Type: dns.A}))
+	if dead := dns.Timeout; f.rootNS.Outcome == dead && f.noSuch[0].Outcome == dead || f.rootNS.Outcome == dns.Unreachable {
+		return f // silent on the second try, too
+	}
+	f.noSuch = append(f.noSuch, ask(dns.Question{Name: label + ".invalid", Type: dns.A}))
+	f.longPlain = ask(dns.Question{Name: ".", Type: dns.DNSKEY, Plain: true, DNSSEC: true})
+	for _, d := range c.Config.Domains {
+		if needsDNS(d) {
+			for _, t := range []dns.Type{dns.A, dns.MX, dns.TXT} {
+				f.types[t] = ask(dns.Question{Name: d, Type: t})
+			}
+			break
+		}
+	}
+	return f
+}
+
+// judgeResolver gives the most basic fault of a resolver, and what else is
+// worth knowing of one that works.
+func judgeResolver(server string, f resolverFacts) []diag.Finding {
+	one := func(id string, ev diag.Evidence) []diag.Finding {
+		return []diag.Finding{diag.New(id, server, ev)}
+	}
+	all := f.all()
+	every := func(o dns.Outcome) bool {
+		return !slices.ContainsFunc(all, func(a *dns.Answer) bool { return a.Outcome != o })
+	}
+	switch {
+	case f.rootNS.Outcome == dns.Unreachable:
+		return one("resolver.unreachable", diag.Evidence{"reason": errorText(f.rootNS.Err)})
+	case every(dns.Timeout):
+		return one("resolver.silent", nil)
+	case every(dns.ServFail):
+		return one("resolver.servfail", nil)
+	case every(dns.Refused):
+		return one("resolver.refused", nil)
+	}
+	var out []diag.Finding
+	for _, a := range f.noSuch {
+		if a.Outcome == dns.Answered {
+			var addrs []string
+			for _, r := range a.Records {
+				addrs = append(addrs, r.Addr.String())
+			}
+			out = append(out, diag.New("resolver.rewrites_nxdomain", server, diag.Evidence{"name": a.Name, "addresses": addrs}))
+			break
+		}
+	}
+	if f.longPlain != nil && f.longPlain.Outcome == dns.TruncatedNoTCP {
+		out = append(out, diag.New("resolver.no_tcp", server, diag.Evidence{"reason": errorText(f.longPlain.Err)}))
+	}
+	if a := f.types[dns.A]; a != nil && a.Outcome.Found() {
+		var missing []string
+		for _, t := range []dns.Type{dns.MX, dns.TXT} {
+			switch f.types[t].Outcome {
+			case dns.Timeout, dns.Malformed, dns.Refused:
+				missing = append(missing, string(t))
+			}
+		}
+		if len(missing) > 0 {
+			out = append(out, diag.New("resolver.no_type", server, diag.Evidence{"types": missing, "name": a.Name}))
+		}
+	}
+	if m := median(all); m > time.Second {
+		out = append(out, diag.New("resolver.slow", server, diag.Evidence{"ms": m.Milliseconds()}))
+	}
+	if a := addrOf(server); a.IsPrivate() || a.IsLinkLocalUnicast() || shared.Contains(a) {
+		out = append(out, diag.New("resolver.forwarder", server, nil))
+	}
+	return out
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// median of the times of those that answered.
+func median(all []*dns.Answer) time.Duration {
+	var times []time.Duration
+	for _, a := range all {
+		if a.Outcome != dns.Timeout {
+			times = append(times, a.RTT)
+		}
+	}
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
+// oneDead softens the fault of a resolver when another one works.
+func oneDead(each [][]diag.Finding) []diag.Finding {
+	dead := func(fs []diag.Finding) bool {
+		return len(fs) == 1 && slices.Contains(deadResolver, fs[0].ID)
+	}
+	alive := slices.ContainsFunc(each, func(fs []diag.Finding) bool { return !dead(fs) })
+	var out []diag.Finding
+	for _, fs := range each {
+		if dead(fs) && alive {
+			ev := diag.Evidence{"fault": strings.TrimPrefix(fs[0].ID, "resolver.")}
+			out = append(out, diag.New("resolver.one_dead", fs[0].Subject, ev))
+			continue
+		}
+		out = append(out, fs...)
+	}
+	return out
+}

@@ -1,0 +1,289 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mailsrv/diag"
+)
+
+// grace is how long a check may take to notice that its limit is over.
+const grace = 500 * time.Millisecond
+
+// Run examines and reports. The error is about the options.
+func Run(ctx context.Context, opt Options) (*Report, error) {
+	selected, err := choose(opt)
+	if err != nil {
+		return nil, err
+	}
+	c := newCase(opt, selected)
+	results := runAll(ctx, c, selected)
+
+	r := &Report{Stage: opt.Stage.String(), Config: c.Config.File, named: opt.Only,
+		Server: Server{Running: c.Running}, Findings: []diag.Finding{}, Checks: []CheckResult{}}
+	if c.Running {
+		r.Server.PID, r.Server.Version = c.Server.PID, c.Server.Version
+	}
+	for _, x := range results {
+		status := worst(x.findings)
+		if x.idle && status == diag.OK {
+			status = diag.Skip
+		}
+		r.Checks = append(r.Checks, CheckResult{Name: x.check.Name, Ms: ms(x.took), Status: status})
+		r.Findings = append(r.Findings, x.findings...)
+	}
+	r.Findings = consequences(mergeSkipped(unique(r.Findings)))
+	r.Findings, r.Ignored = silence(r.Findings, c.ignores(), c.Now)
+	diag.Sort(r.Findings)
+	r.Summary = diag.Summarize(r.Findings)
+	return r, nil
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// choose picks the checks to run.
+func choose(opt Options) ([]Check, error) {
+	for _, name := range slices.Concat(opt.Only, opt.Skip) {
+		if _, ok := registered[name]; !ok {
+			return nil, fmt.Errorf("there is no check %q: doctor --list names them", name)
+		}
+	}
+	var out []Check
+	for _, c := range Checks() {
+		wanted := c.Stage <= opt.Stage
+		if len(opt.Only) > 0 {
+			wanted = slices.Contains(opt.Only, c.Name)
+		}
+		if wanted && !slices.Contains(opt.Skip, c.Name) {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+type result struct {
+	check    Check
+	findings []diag.Finding
+	idle     bool // there was nothing for the check to look at
+	took     time.Duration
+}
+
+// nothing is what a check returns, alone or beside a note, when there is
+// nothing here for it to look at: neither ok nor a fault.
+var nothing = diag.Finding{}
+
+// runAll runs the checks side by side; each begins when those it builds on have
+// ended.
+func runAll(ctx context.Context, c *Case, checks []Check) []result {
+	results := make([]result, len(checks))
+	ended := map[string]chan struct{}{}
+	for _, check := range checks {
+		ended[check.Name] = make(chan struct{})
+	}
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		wg.Go(func() {
+			defer close(ended[check.Name])
+			for _, name := range check.After {
+				if first, ok := ended[name]; ok {
+					<-first
+				}
+			}
+			began := time.Now()
+			fs, idle := runOne(ctx, c, check)
+			results[i] = result{check, fs, idle, time.Since(began)}
+			c.add(fs)
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// runOne runs a check within its limit and survives whatever it does.
+func runOne(ctx context.Context, c *Case, check Check) (fs []diag.Finding, idle bool) {
+	if id := c.Has(check.Because...); id != "" {
+		return skipped(check.Name, id), false
+	}
+	limited, cancel := context.WithTimeout(ctx, check.Limit)
+	defer cancel()
+	done := make(chan []diag.Finding, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- []diag.Finding{diag.New("check.crashed", check.Name, diag.Evidence{"panic": fmt.Sprint(p), "at": crashPlace()})}
+			}
+		}()
+		fs := check.Run(limited, c)
+		if limited.Err() != nil && ctx.Err() == nil {
+			fs = append(withoutOK(fs), timedOut(check))
+		}
+		done <- fs
+	}()
+	hung := time.NewTimer(check.Limit + grace)
+	defer hung.Stop()
+	select {
+	case fs = <-done:
+	case <-hung.C:
+		// It hangs in something that knows no deadline; the process that ends
+		// soon takes it along.
+		fs = []diag.Finding{timedOut(check)}
+	}
+	n := len(fs)
+	fs = slices.DeleteFunc(fs, func(f diag.Finding) bool { return f.ID == "" })
+	idle = len(fs) < n
+	if !idle && healthy(fs) {
+		fs = append(fs, diag.New(check.Name+".ok", "", c.okEvidence(check.Name)))
+	}
+	return fs, idle
+}
+
+func timedOut(check Check) diag.Finding {
+	return diag.New("check.timeout", check.Name, diag.Evidence{"limit_s": check.Limit.Seconds()})
+}
+
+func withoutOK(fs []diag.Finding) []diag.Finding {
+	return slices.DeleteFunc(fs, func(f diag.Finding) bool { return f.Status == diag.OK })
+}
+
+// healthy tells whether a check found nothing wrong and could see everything,
+// and has not said so itself.
+func healthy(fs []diag.Finding) bool {
+	return !slices.ContainsFunc(fs, func(f diag.Finding) bool { return f.Status != diag.Info })
+}
+
+func worst(fs []diag.Finding) diag.Status {
+	for _, s := range []diag.Status{diag.Fail, diag.Warn, diag.Skip} {
+		if slices.ContainsFunc(fs, func(f diag.Finding) bool { return f.Status == s }) {
+			return s
+		}
+	}
+	return diag.OK
+}
+
+// crashPlace is the function and line nearest to the panic that is ours.
+func crashPlace() string {
+	pcs := make([]uintptr, 30)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.HasPrefix(f.Function, "mailsrv/") {
+			return fmt.Sprintf("%s:%d", path.Base(f.File), f.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
+
+// skipped says that a check was not made because of another finding.
+func skipped(check, because string) []diag.Finding {
+	return []diag.Finding{diag.New("check.skipped", check, diag.Evidence{"because": because})}
+}
+
+// mergeSkipped makes one finding of the checks that were left out for the same
+// reason.
+func mergeSkipped(fs []diag.Finding) []diag.Finding {
+	at := map[any]int{}
+	var out []diag.Finding
+	for _, f := range fs {
+		if f.ID == "check.skipped" {
+			because := f.Evidence["because"]
+			if i, ok := at[because]; ok {
+				out[i].Subject += ", " + f.Subject
+				continue
+			}
+			at[because] = len(out)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// unique keeps the first finding of an id and subject.
+func unique(fs []diag.Finding) []diag.Finding {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(fs, func(f diag.Finding) bool {
+		key := f.ID + "\x00" + f.Subject
+		was := seen[key]
+		seen[key] = true
+		return was
+	})
+}
+
+// follows says which findings are only consequences of which others. A name
+// that ends with a dot stands for all ids that begin with it. A consequence is
+// left out when its cause is there as a fail or warn.
+var follows = []struct{ cause, consequence string }{
+	{"env.data_dir_unwritable", "log."},
+	{"env.data_dir_unwritable", "account."},
+	{"env.data_dir_unwritable", "queue."},
+	{"env.data_dir_unwritable", "mailbox."},
+	{"env.data_dir_unwritable", "loop."},
+	{"env.data_dir_unwritable", "env.disk_"},
+	{"env.data_dir_owner", "account."},
+	{"env.disk_full", "loop."},
+	{"config.no_hostname", "hostname."},
+	{"config.changed_since_start", "port.not_listening"},
+	{"config.changed_since_start", "cert.not_reloaded"},
+	{"port.in_use", "loop."},
+	{"port.av_proxy", "loop."},
+	{"port.permission", "loop."},
+	{"port.excluded_range", "loop."},
+	{"port.address_not_local", "loop."},
+	{"port.not_listening", "loop."},
+	{"port.wrong_service", "loop."},
+	{"server.not_answering", "loop."},
+	{"auth.no_mechanism", "loop."},
+	{"auth.test_exemption", "relay.open"},
+	{"account.store_damaged", "account.no"},
+	{"account.none", "account.no_"},
+	{"resolver.none", "mx."}, {"resolver.none", "ptr."},
+	{"resolver.silent", "mx."}, {"resolver.silent", "ptr."},
+	{"hostname.bad_characters", "cert.name_mismatch"},
+	{"hostname.not_fqdn", "cert.name_mismatch"},
+	{"hostname.is_address", "cert.name_mismatch"},
+}
+
+func consequences(fs []diag.Finding) []diag.Finding {
+	bad := map[string]bool{}
+	for _, f := range fs {
+		if f.Status == diag.Fail || f.Status == diag.Warn {
+			bad[f.ID] = true
+		}
+	}
+	return slices.DeleteFunc(fs, func(f diag.Finding) bool {
+		if f.Status != diag.Fail && f.Status != diag.Warn {
+			return false
+		}
+		for _, x := range follows {
+			if bad[x.cause] && f.ID != x.cause && matches(f.ID, x.consequence) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func matches(id, pattern string) bool {
+	if strings.HasSuffix(pattern, ".") || strings.HasSuffix(pattern, "_") {
+		return strings.HasPrefix(id, pattern)
+	}
+	return id == pattern
+}
+
+// silence takes out what is ignored, and counts it. An ok cannot be ignored.
+func silence(fs []diag.Finding, ignores []Ignore, now time.Time) ([]diag.Finding, int) {
+	before := len(fs)
+	fs = slices.DeleteFunc(fs, func(f diag.Finding) bool {
+		return f.Status != diag.OK && slices.ContainsFunc(ignores, func(i Ignore) bool {
+			return i.ID == f.ID && (i.Subject == "" || i.Subject == f.Subject) && (i.Until.IsZero() || now.Before(i.Until.AddDate(0, 0, 1)))
+		})
+	})
+	return fs, before - len(fs)
+}

@@ -1,0 +1,53 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"mailsrv/diag"
+	"mailsrv/diag/doctor"
+)
+
+// Doctor shows an examination: what was looked at, what is wrong by weight with
+// the remedies, the healthy things in one line, what was repaired, and the
+// verdict. Quiet leaves out what is no trouble.
+func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
+	pick := p.Lang.Pick
+	config := r.Config
+	if config == "" {
+		config = pick("defaults", "既定値")
+	}
+	server := pick("not running", "停止中")
+	if r.Server.Running {
+		server = fmt.Sprintf(pick("running, process %d", "動作中、プロセス %d"), r.Server.PID)
+	}
+	if !quiet {
+		p.Line(0, p.Faint(fmt.Sprintf(pick("stage %s, configuration %s, mailsrv %s", "段階 %s、設定 %s、mailsrv は%s"), r.Stage, config, server)))
+		p.Blank()
+	}
+	fs := r.Findings
+	if quiet {
+		fs = slices.DeleteFunc(slices.Clone(fs), func(f diag.Finding) bool { return f.Status == diag.OK || f.Status == diag.Info })
+	}
+	if !p.Verbose { // a note says it in its title
+		fs = slices.Clone(fs)
+		for i := range fs {
+			if fs[i].Status == diag.Info {
+				fs[i].Detail = ""
+			}
+		}
+	}
+	for _, f := range r.Fixed {
+		p.Labelled(0, pick("fix", "修復"), 6, f.Did)
+	}
+	if len(r.Fixed) > 0 {
+		p.Blank()
+	}
+	p.Findings(fs)
+	if r.Ignored > 0 {
+		p.Line(0, p.Faint(fmt.Sprintf(pick("%d silenced by configuration", "%d 件は設定により非表示"), r.Ignored)))
+	}
+}
+
+// Finding shows one finding with its causes and remedies.
+func (p *Printer) Finding(f diag.Finding) { p.finding(f) }
