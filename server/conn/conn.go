@@ -51,7 +51,8 @@ type Conn struct {
 // bufferSize keeps a thousand idle sessions small.
 const bufferSize = 4 << 10
 
-func newConn(raw net.Conn, idle time.Duration) *Conn {
+// New wraps an accepted connection.
+func New(raw net.Conn, idle time.Duration) *Conn {
 	c := &Conn{ID: NewID(), raw: raw, cur: raw, idle: idle}
 	c.R = bufio.NewReaderSize(raw, bufferSize)
 	c.W = bufio.NewWriterSize(writer{c}, bufferSize)

@@ -70,7 +70,7 @@ func (g *Group) accept(name string, ln net.Listener, h Handler) {
 			continue
 		}
 		wait = 0
-		c := newConn(raw, g.Limits.Idle)
+		c := New(raw, g.Limits.Idle)
 		why, stopping := g.enter(c)
 		if stopping {
 			_ = raw.Close()
