@@ -73,10 +73,11 @@ func (f Finding) As(s Status) Finding {
 
 // With returns the finding with one more thing for its texts.
 func (f Finding) With(key string, value any) Finding {
-	text := Evidence{key: value}
+	text := Evidence{}
 	for k, v := range f.Text {
 		text[k] = v
 	}
+	text[key] = value
 	f.Text = text
 	return f
 }

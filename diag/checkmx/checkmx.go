@@ -176,6 +176,7 @@ var families = []family{
 	{"helo", judgeHELO},
 	{"smtp", judgeSMTP},
 	{"tls", judgeTLS},
+	{"spf", judgeSPF},
 }
 
 // judge collects the findings of one family.

@@ -36,6 +36,9 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		c.collectAddrs(ctx, f)
 	})
 	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
+	if c.want("spf") {
+		wg.Go(func() { c.collectSPF(ctx, f) })
+	}
 	if c.want("dnssec") && !f.MX.AD {
 		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
 	}

@@ -24,6 +24,7 @@ type Facts struct {
 
 	DS  *dns.Answer
 	TXT *dns.Answer // of the domain itself
+	SPF *SPFNode
 }
 
 // Host is a mail host.

@@ -131,7 +131,7 @@ func (j *judge) judgeHost(h *Host) {
 		*f = f.With("fix", j.mxLine(h, good))
 		return
 	case !h.resolved():
-		ev["outcome"] = string(failed(h.A, h.AAAA).Outcome)
+		ev["outcome"] = string(lost(h.A, h.AAAA).Outcome)
 		graded("mx.lookup_failed", ev)
 		return
 	case len(h.Addrs) == 0 && !h.exists():
@@ -285,8 +285,8 @@ func addressType(a netip.Addr) string {
 
 func addressLine(name string, a netip.Addr) string { return line(name, addressType(a), a.String()) }
 
-// failed is the answer of the two that could not be had.
-func failed(a, b *dns.Answer) *dns.Answer {
+// lost is the answer of the two that could not be had.
+func lost(a, b *dns.Answer) *dns.Answer {
 	if !a.Outcome.Found() {
 		return a
 	}

@@ -1,0 +1,221 @@
+package checkmx
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"mailsrv/diag/checkmx/record"
+	"mailsrv/probes/dns"
+)
+
+// Limits of how far a foreign SPF tree is followed.
+const (
+	maxSPFDepth = 12
+	maxSPFNodes = 60
+	maxSPFHosts = 10 // of an mx term, RFC 7208 section 4.6.4
+)
+
+// SPFNode is one SPF record of the tree that a domain's record spans.
+type SPFNode struct {
+	Domain  string
+	Answer  *dns.Answer // TXT
+	Texts   []string    // the SPF records there
+	Near    string      // what was meant as one, but is none
+	Record  *record.SPF // nil when there is not exactly one, or it does not parse
+	Bad     *record.SyntaxError
+	Loop    bool // the record is one of those that lead to it
+	Cut     bool // not followed: the tree is too large
+	Terms   []*SPFTerm
+	Lookups int // the look-ups of all its terms and what they include
+	Void    int // those without an answer
+}
+
+// SPFTerm is one term of a record, and what DNS says about it.
+type SPFTerm struct {
+	record.Term
+	Counts   bool // costs a look-up
+	Lookups  int  // with all it includes
+	Void     bool
+	Failed   dns.Outcome    // the look-up that could not be had
+	Prefixes []netip.Prefix // what it matches
+	Child    *SPFNode       // of include and redirect
+}
+
+// spfWalk follows one domain's tree.
+type spfWalk struct {
+	c     *Checker
+	mu    sync.Mutex
+	nodes int
+}
+
+// collectSPF reads the domain's texts and the whole tree of its SPF record,
+// also what lies beyond the limits of RFC 7208.
+func (c *Checker) collectSPF(ctx context.Context, f *Facts) {
+	f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT)
+	w := &spfWalk{c: c}
+	f.SPF = w.node(ctx, f.Domain, f.TXT, nil)
+}
+
+func (w *spfWalk) node(ctx context.Context, domain string, txt *dns.Answer, above []string) *SPFNode {
+	n := &SPFNode{Domain: domain, Answer: txt}
+	for _, r := range txt.Records {
+		switch {
+		case record.IsSPF(r.Text):
+			n.Texts = append(n.Texts, r.Text)
+		case record.LooksLikeSPF(r.Text):
+			n.Near = r.Text
+		}
+	}
+	text := n.Near
+	if len(n.Texts) == 1 {
+		text = n.Texts[0]
+	}
+	if len(n.Texts) > 1 || text == "" {
+		return n
+	}
+	var err error
+	if n.Record, err = record.ParseSPF(text); err != nil {
+		errors.As(err, &n.Bad)
+		return n
+	}
+	w.terms(ctx, n, append(slices.Clone(above), domain))
+	return n
+}
+
+// terms looks up what the terms in effect name. Terms after "all" have none.
+func (w *spfWalk) terms(ctx context.Context, n *SPFNode, path []string) {
+	ignored := n.Record.Ignored()
+	var wg sync.WaitGroup
+	for _, t := range n.Record.Terms {
+		if slices.ContainsFunc(ignored, func(i record.Term) bool { return i.Text == t.Text }) {
+			continue
+		}
+		st := &SPFTerm{Term: t}
+		n.Terms = append(n.Terms, st)
+		wg.Go(func() { w.term(ctx, n, st, path) })
+	}
+	wg.Wait()
+	slices.SortStableFunc(n.Terms, func(a, b *SPFTerm) int { return cmp.Compare(order(a), order(b)) })
+	for _, t := range n.Terms {
+		if t.Counts {
+			t.Lookups++
+		}
+		if t.Void {
+			n.Void++
+		}
+		if t.Child != nil {
+			t.Lookups += t.Child.Lookups
+			n.Void += t.Child.Void
+		}
+		n.Lookups += t.Lookups
+	}
+}
+
+// order puts a redirect last, which is when it counts, wherever it stands.
+func order(t *SPFTerm) int {
+	if t.Name == "redirect" {
+		return 1
+	}
+	return 0
+}
+
+func (w *spfWalk) term(ctx context.Context, n *SPFNode, t *SPFTerm, path []string) {
+	target := t.Domain
+	if target == "" {
+		target = n.Domain
+	}
+	switch t.Name {
+	case "ip4", "ip6":
+		t.Prefixes = []netip.Prefix{t.Prefix}
+	case "include", "redirect":
+		t.Counts = true
+		if !t.Macro {
+			t.Child = w.child(ctx, target, path)
+			switch o := t.Child.Answer; {
+			case o == nil:
+			case !o.Outcome.Found():
+				t.Failed = o.Outcome
+			case o.Outcome != dns.Answered:
+				t.Void = true
+			}
+		}
+	case "a":
+		t.Counts = true
+		if !t.Macro {
+			t.Void, t.Failed = w.addresses(ctx, t, target)
+		}
+	case "mx":
+		t.Counts = true
+		if !t.Macro {
+			w.mailHosts(ctx, t, target)
+		}
+	case "exists":
+		t.Counts = true
+		if !t.Macro {
+			a := w.c.lookup.Lookup(ctx, target, dns.A)
+			t.Void, t.Failed = void(a)
+		}
+	case "ptr":
+		t.Counts = true
+	}
+}
+
+func void(a *dns.Answer) (empty bool, failed dns.Outcome) {
+	if !a.Outcome.Found() {
+		return false, a.Outcome
+	}
+	return a.Outcome != dns.Answered, ""
+}
+
+// child follows an include or redirect, unless it leads back or too far.
+func (w *spfWalk) child(ctx context.Context, target string, path []string) *SPFNode {
+	if slices.Contains(path, target) {
+		return &SPFNode{Domain: target, Loop: true}
+	}
+	w.mu.Lock()
+	w.nodes++
+	far := w.nodes > maxSPFNodes || len(path) > maxSPFDepth
+	w.mu.Unlock()
+	if far {
+		return &SPFNode{Domain: target, Cut: true}
+	}
+	return w.node(ctx, target, w.c.lookup.Lookup(ctx, target, dns.TXT), path)
+}
+
+// addresses notes the ranges around a name's addresses.
+func (w *spfWalk) addresses(ctx context.Context, t *SPFTerm, name string) (empty bool, failed dns.Outcome) {
+	h := &Host{Name: name}
+	w.c.resolve(ctx, h)
+	for _, a := range h.Addrs {
+		bits := t.Bits4
+		if a.IP.Is6() {
+			bits = t.Bits6
+		}
+		if p, err := a.IP.Prefix(bits); err == nil {
+			t.Prefixes = append(t.Prefixes, p)
+		}
+	}
+	if !h.resolved() {
+		return false, lost(h.A, h.AAAA).Outcome
+	}
+	return len(h.Addrs) == 0, ""
+}
+
+func (w *spfWalk) mailHosts(ctx context.Context, t *SPFTerm, name string) {
+	mx := w.c.lookup.Lookup(ctx, name, dns.MX)
+	t.Void, t.Failed = void(mx)
+	for i, r := range mx.Records {
+		if i == maxSPFHosts {
+			break
+		}
+		if r.Host != "." {
+			if _, failed := w.addresses(ctx, t, r.Host); failed != "" {
+				t.Failed = failed
+			}
+		}
+	}
+}
