@@ -177,6 +177,7 @@ var families = []family{
 	{"smtp", judgeSMTP},
 	{"tls", judgeTLS},
 	{"spf", judgeSPF},
+	{"dmarc", judgeDMARC},
 }
 
 // judge collects the findings of one family.

@@ -36,8 +36,14 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		c.collectAddrs(ctx, f)
 	})
 	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
+	if c.want("spf", "dmarc") {
+		wg.Go(func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) })
+	}
 	if c.want("spf") {
 		wg.Go(func() { c.collectSPF(ctx, f) })
+	}
+	if c.want("dmarc") {
+		wg.Go(func() { c.collectDMARC(ctx, f) })
 	}
 	if c.want("dnssec") && !f.MX.AD {
 		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })

@@ -52,12 +52,11 @@ type spfWalk struct {
 	nodes int
 }
 
-// collectSPF reads the domain's texts and the whole tree of its SPF record,
+// collectSPF reads the whole tree of the domain's SPF record,
 // also what lies beyond the limits of RFC 7208.
 func (c *Checker) collectSPF(ctx context.Context, f *Facts) {
-	f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT)
 	w := &spfWalk{c: c}
-	f.SPF = w.node(ctx, f.Domain, f.TXT, nil)
+	f.SPF = w.node(ctx, f.Domain, c.lookup.Lookup(ctx, f.Domain, dns.TXT), nil)
 }
 
 func (w *spfWalk) node(ctx context.Context, domain string, txt *dns.Answer, above []string) *SPFNode {

@@ -25,6 +25,8 @@ type Facts struct {
 	DS  *dns.Answer
 	TXT *dns.Answer // of the domain itself
 	SPF *SPFNode
+
+	DMARC *DMARC
 }
 
 // Host is a mail host.
