@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailsrv/diag/doctor/talk"
+	"mailsrv/diag/report"
+	"mailsrv/probes/dns"
+	"mailsrv/probes/smtp"
+)
+
+func init() { commands = append(commands, probeCommand) }
+
+// probeRun holds the flags of probe.
+type probeRun struct {
+	*app
+	opt           talk.Options
+	caFile        string
+	resolver      string
+	passwordStdin bool
+	strict        bool
+}
+
+func probeCommand(a *app) *cobra.Command {
+	p := &probeRun{app: a}
+	cmd := &cobra.Command{
+		Use:   "probe smtp|submission|pop3 HOST[:PORT]",
+		Short: "Talk to a mail server stage by stage, and say where it fails",
+		Long: `Talk to a mail server stage by stage: name, connection, TLS, greeting,
+capabilities, login, and say which stage fails, how, and what the server said.
+When the connection itself fails, the other TLS mode and the usual ports are
+tried, and the one that works is named.
+
+No mail is sent: a recipient is asked for with RCPT and then forgotten. Messages
+are only read, never deleted. Passwords do not show in the transcript.`,
+		Example: `  mailsrv probe pop3 mail.example.com
+  mailsrv probe submission mail.example.com:465
+  mailsrv probe pop3 192.0.2.1:110 --user taro --password-stdin < password.txt
+  mailsrv probe smtp mail.example.com --from me@example.jp --to taro@example.com`,
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: []string{talk.SMTP, talk.Submission, talk.POP3},
+		RunE:      func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&p.opt.TLS, "tls", talk.Auto, "`auto|none|starttls|implicit`; auto goes by the port number, elsewhere plain, with STARTTLS where offered")
+	f.StringVar(&p.opt.User, "user", "", "log in as this `NAME`; the password comes with --password-stdin")
+	f.BoolVar(&p.passwordStdin, "password-stdin", false, "read the password from standard input, one line")
+	f.StringVar(&p.opt.From, "from", "", "smtp, submission: `ADDRESS` of the sender to try")
+	f.StringVar(&p.opt.To, "to", "", "smtp, submission: `ADDRESS` of the recipient to try")
+	f.IntVar(&p.opt.Retr, "retr", 0, "pop3: fetch message `N`")
+	f.StringVar(&p.opt.Name, "name", "", "`HOST` name that the certificate must carry (default: the host talked to)")
+	f.StringVar(&p.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
+	f.StringVar(&p.resolver, "resolver", "", "ask this resolver for the host's address, `ADDR[:PORT]`")
+	f.DurationVar(&p.opt.Timeout, "timeout", smtp.DefaultTimeout, "limit of each stage")
+	f.StringVar(&p.opt.StopAfter, "stop-after", "", "go no further than this `STAGE`")
+	f.BoolVar(&p.opt.NoAlternatives, "no-alternatives", false, "do not try other ports and TLS modes")
+	f.BoolVar(&p.strict, "strict", false, "exit 1 on a warning, too")
+	return cmd
+}
+
+func (p *probeRun) run(ctx context.Context, args []string) error {
+	if err := p.check(args); err != nil {
+		return err
+	}
+	r := talk.Run(ctx, p.opt)
+	if err := r.Localize(p.lang); err != nil {
+		return err
+	}
+	if p.json {
+		if err := report.JSON(p.stdout, r, true); err != nil {
+			return err
+		}
+	} else {
+		p.printer().Probe(r)
+	}
+	if r.Summary.Fail > 0 || p.strict && r.Summary.Warn > 0 {
+		return exit(exitFailed)
+	}
+	return nil
+}
+
+// check reads arguments and flags into the options.
+func (p *probeRun) check(args []string) (err error) {
+	o := &p.opt
+	if o.Protocol = args[0]; !slices.Contains([]string{talk.SMTP, talk.Submission, talk.POP3}, o.Protocol) {
+		return usagef("probe %q: must be smtp, submission or pop3", args[0])
+	}
+	if o.Host, o.Port, err = hostPort(args[1]); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{talk.Auto, talk.None, talk.StartTLS, talk.Implicit}, o.TLS) {
+		return usagef("--tls %q: must be auto, none, starttls or implicit", o.TLS)
+	}
+	stages := talk.StagesOf(o.Protocol)
+	if o.StopAfter != "" && !slices.Contains(stages, o.StopAfter) {
+		return usagef("--stop-after %q: must be one of %s", o.StopAfter, strings.Join(stages, ", "))
+	}
+	switch {
+	case o.Timeout < 10*time.Millisecond:
+		return usagef("--timeout %s: must be at least 10ms", o.Timeout)
+	case o.Protocol == talk.POP3 && (o.From != "" || o.To != ""):
+		return usagef("--from and --to are for smtp and submission")
+	case o.Protocol != talk.POP3 && o.Retr != 0:
+		return usagef("--retr is for pop3")
+	case o.Retr < 0:
+		return usagef("--retr %d: messages are counted from 1", o.Retr)
+	case o.Retr > 0 && o.User == "":
+		return usagef("--retr needs a login: --user NAME --password-stdin")
+	case p.passwordStdin != (o.User != ""):
+		return usagef("--user and --password-stdin belong together")
+	case strings.ContainsAny(o.User+o.From+o.To, "\r\n\x00"):
+		return usagef("--user, --from and --to must not contain line ends")
+	}
+	if p.passwordStdin {
+		line, err := bufio.NewReader(io.LimitReader(p.stdin, 64<<10)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return usagef("--password-stdin: %w", err)
+		}
+		if o.Password = strings.TrimRight(line, "\r\n"); o.Password == "" {
+			return usagef("--password-stdin: standard input holds no password")
+		}
+	}
+	if p.resolver != "" {
+		if o.Resolver, err = dns.ServerAddr(p.resolver); err != nil {
+			return usagef("--resolver %q: %v", p.resolver, err)
+		}
+	}
+	o.RootCAs, err = rootsFlag(p.caFile)
+	return err
+}
+
+// hostPort reads HOST, HOST:PORT, an address or [address]:PORT. The port is 0
+// when none is given.
+func hostPort(s string) (host string, port int, err error) {
+	if a, aerr := netip.ParseAddr(strings.Trim(s, "[]")); aerr == nil {
+		return a.String(), 0, nil
+	}
+	host, number, err := net.SplitHostPort(s)
+	if err != nil {
+		host, number = s, ""
+	}
+	if host == "" || strings.ContainsAny(host, " /@:") {
+		return "", 0, usagef("%q: want HOST or HOST:PORT, with IPv6 addresses in brackets", s)
+	}
+	if number == "" {
+		return host, 0, nil
+	}
+	if port, err = strconv.Atoi(number); err != nil || port < 1 || port > 65535 {
+		return "", 0, usagef("%q: the port must be a number from 1 to 65535", s)
+	}
+	return host, port, nil
+}
