@@ -48,7 +48,7 @@ func (t *transaction) Mail(from address.Address) (address.Address, smtp.Reply) {
 	return d.Sender, reply(d)
 }
 
-func (t *transaction) Rcpt(to address.Address) smtp.Reply {
+func (t *transaction) Rcpt(to address.Address) (address.Address, smtp.Reply) {
 	t.request.Recipient = to
 	d := t.policy.Recipient(t.request)
 	if d.Verdict != policy.Accept {
@@ -60,7 +60,7 @@ func (t *transaction) Rcpt(to address.Address) smtp.Reply {
 			t.boxes = append(t.boxes, box)
 		}
 	}
-	return reply(d)
+	return d.Recipient, reply(d)
 }
 
 func boxOf(a account.Account) store.Box { return store.Box{Name: a.Name, Domain: a.Domain} }

@@ -216,18 +216,26 @@ func (s *Server) sweep(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
 	for {
-		expired, err := s.accounts.Expired()
-		if err != nil {
-			s.log.Error("temporary accounts cannot be listed", "error", err)
-		}
-		for _, a := range expired {
-			err := errors.Join(s.accounts.Remove(a.Name, a.Domain), s.store.Remove(store.Box{Name: a.Name, Domain: a.Domain}))
-			s.log.Info("temporary account removed", "user", a.Address(), "error", err)
-		}
+		s.sweepOnce()
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
+	}
+}
+
+func (s *Server) sweepOnce() {
+	expired, err := s.accounts.Expired()
+	if err != nil {
+		s.log.Error("temporary accounts cannot be listed", "error", err)
+	}
+	for _, a := range expired {
+		err := errors.Join(s.accounts.Remove(a.Name, a.Domain), s.store.Remove(boxOf(a)))
+		if err != nil {
+			s.log.Error("temporary account cannot be removed", "user", a.Address(), "error", err)
+			continue
+		}
+		s.log.Info("temporary account removed", "user", a.Address())
 	}
 }

@@ -163,10 +163,10 @@ func (u *user) done(address, password, text string) error {
 	}
 	p := u.printer()
 	if !u.quiet {
-		p.Line(0, text)
+		fmt.Fprintln(p.W, text)
 	}
 	if password != "" {
-		p.Line(0, "  "+u.lang.Pick("password  ", "パスワード  ")+p.Bold(password)+"  "+u.lang.Pick("(shown only now)", "（表示されるのは今だけです）"))
+		fmt.Fprintln(p.W, "  "+u.lang.Pick("password  ", "パスワード  ")+p.Bold(password)+"  "+u.lang.Pick("(shown only now)", "（表示されるのは今だけです）"))
 	}
 	return nil
 }
@@ -381,7 +381,7 @@ func (u *user) show(arg string) error {
 	}
 	row := func(en, ja, text string) {
 		if text != "" {
-			fmt.Fprintln(u.stdout, pad(u.lang.Pick(en, ja), 14)+text)
+			fmt.Fprintln(u.stdout, pad(u.lang.Pick(en, ja), 16)+text)
 		}
 	}
 	row("address", "アドレス", doc.Address)
@@ -398,5 +398,5 @@ func (u *user) show(arg string) error {
 
 // pad fills s with blanks to a width in columns; Japanese letters have two.
 func pad(s string, width int) string {
-	return s + strings.Repeat(" ", max(width-ansi.StringWidth(s), 1))
+	return s + strings.Repeat(" ", max(width-ansi.StringWidth(s), 0))
 }

@@ -45,8 +45,9 @@ type Decision struct {
 	Rule     string // the rule that decided
 	Rules    []Trace
 
-	Sender address.Address   // the sender, completed where it had no domain
-	Boxes  []account.Account // whose mailboxes take the message
+	Sender    address.Address   // completed where it had no domain
+	Recipient address.Address   // likewise
+	Boxes     []account.Account // whose mailboxes take the message
 }
 
 // Trace is one rule that was asked.
@@ -125,12 +126,12 @@ func (p *Policy) run(rules []rule, r *Request) Decision {
 			if d.Rule == "" {
 				d.Rule = rule.name
 			}
-			d.Rules, d.Sender = traces, r.Sender
+			d.Rules, d.Sender, d.Recipient = traces, r.Sender, r.Recipient
 			return *d
 		}
 	}
 	d := accept("2.1.0", "Sender ok")
-	d.Rules, d.Sender = traces, r.Sender
+	d.Rules, d.Sender, d.Recipient = traces, r.Sender, r.Recipient
 	return *d
 }
 
@@ -191,11 +192,12 @@ func senderOwn(p *Policy, r *Request) (bool, string, *Decision) {
 }
 
 func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
+	if r.Recipient.Domain == "" && (r.User != "" || strings.EqualFold(r.Recipient.Local, "postmaster")) { // RFC 5321 4.5.1
+		r.Recipient.Domain = p.mainDomain()
+	}
 	to := r.Recipient
 	domain := p.local(to.Domain)
 	switch {
-	case to.Domain == "" && strings.EqualFold(to.Local, "postmaster"):
-		domain = p.mainDomain() // RFC 5321 4.5.1
 	case to.Domain == "":
 		return false, "no domain", reject(550, "5.1.3", "Recipient address needs a domain: <"+to.String()+"@example.com>")
 	case domain == "":

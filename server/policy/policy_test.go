@@ -91,6 +91,7 @@ func TestDecide(t *testing.T) {
 		{"user to a local address", "submission", stranger, "taro@example.com", "taro@example.com", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"user as a role", "submission", stranger, "taro@example.com", "Sales@Example.com", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"user without domain", "submission", stranger, "taro@example.com", "taro", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
+		{"recipient without domain", "submission", stranger, "taro@example.com", "taro", "taro", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"user's receipt", "submission", stranger, "taro@example.com", "", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"user to elsewhere", "submission", stranger, "taro@example.com", "taro@example.com", "x@example.org", Reject, "relay.disabled", "550 5.7.1 This server does not send to other hosts yet; only its own addresses can be reached"},
 		{"user as somebody else", "submission", stranger, "taro@example.com", "hanako@example.jp", "taro@example.com", Reject, "sender.own", "553 5.7.1 <hanako@example.jp> is not an address of taro@example.com, who is logged in"},

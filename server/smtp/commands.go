@@ -153,7 +153,7 @@ func (s *session) rcpt(arg string) {
 		s.send(Reply{452, "4.5.3", fmt.Sprintf("Too many recipients; at most %d are taken at once", s.srv.Limits.Recipients)})
 		return
 	}
-	reply := s.tx.Rcpt(to)
+	to, reply := s.tx.Rcpt(to)
 	if reply.OK() {
 		s.rcpts = append(s.rcpts, to)
 	}

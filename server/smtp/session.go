@@ -80,7 +80,7 @@ func (s *session) readFailed(err error) {
 	case errors.Is(err, io.EOF):
 		s.log.Debug("disconnected")
 	default:
-		s.log.Info("connection lost", "error", err)
+		s.log.Debug("connection lost", "error", err)
 	}
 }
 

@@ -71,8 +71,8 @@ type Transaction interface {
 	// Mail judges the sender and returns it completed.
 	Mail(from address.Address) (address.Address, Reply)
 
-	// Rcpt judges one recipient.
-	Rcpt(to address.Address) Reply
+	// Rcpt judges one recipient and returns it completed.
+	Rcpt(to address.Address) (address.Address, Reply)
 
 	// Data makes ready to store the message for all recipients that were
 	// accepted. Without a message the reply says why.

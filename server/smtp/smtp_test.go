@@ -62,15 +62,15 @@ func (t *fakeTransaction) Mail(from address.Address) (address.Address, Reply) {
 	return from, Reply{250, "2.1.0", "Sender ok"}
 }
 
-func (t *fakeTransaction) Rcpt(to address.Address) Reply {
+func (t *fakeTransaction) Rcpt(to address.Address) (address.Address, Reply) {
 	if to.Local == t.b.panicAt {
 		panic("test panic for " + to.String())
 	}
 	if to.Domain != "example.com" {
-		return Reply{550, "5.7.1", "User not local. Authentication required for relay"}
+		return to, Reply{550, "5.7.1", "User not local. Authentication required for relay"}
 	}
 	t.to = append(t.to, to.String())
-	return Reply{250, "2.1.5", "Recipient ok"}
+	return to, Reply{250, "2.1.5", "Recipient ok"}
 }
 
 func (t *fakeTransaction) Data() (Message, Reply) {
