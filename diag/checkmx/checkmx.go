@@ -51,6 +51,7 @@ type Checker struct {
 	client *dns.Client // the resolvers
 	lookup *dns.Cache  // the same, each question once
 	dialer dial.Dialer // what is not a resolver
+	direct *dns.Client // for questions to the domain's own servers
 	random string      // a label that nobody has
 
 	probes *shared[netip.AddrPort, *SMTP]
@@ -68,6 +69,7 @@ func New(opt Options) *Checker {
 	if opt.Map != nil {
 		c.dialer = opt.Map
 	}
+	c.direct = &dns.Client{Dialer: c.dialer, Timeout: opt.Timeout}
 	c.client = &dns.Client{Servers: opt.Resolvers, Timeout: opt.Timeout}
 	c.lookup = dns.NewCache(c.client, maxCached)
 	return c
@@ -171,6 +173,7 @@ var families = []family{
 	{"domain", judgeDomain},
 	{"dns", judgeDNS},
 	{"dnssec", judgeDNSSEC},
+	{"ns", judgeNS},
 	{"mx", judgeMX},
 	{"ptr", judgePTR},
 	{"helo", judgeHELO},
@@ -211,13 +214,16 @@ func (j *judge) publish(finding, name, typ, value string) {
 // there was nothing to look at either.
 var instead = []string{"mx.null", "mtasts.missing", "tlsrpt.missing", "dane.missing", "dkim.none_found", "dnssec.unsigned", "client.srv_missing"}
 
+// always are the families to judge even when the domain's MX could not be had.
+var always = []string{"domain", "dns", "dnssec", "ns"}
+
 func (c *Checker) report(f *Facts) *Report {
 	r := &Report{Domain: f.Domain, MX: []MX{}, Records: f.records(), Findings: []diag.Finding{}, Publish: []Publish{}, Facts: f}
 	for _, h := range f.Hosts {
 		r.MX = append(r.MX, h.row())
 	}
 	for _, fam := range families {
-		if f.stopped() && fam.name != "domain" && fam.name != "dns" && fam.name != "dnssec" || !c.want(fam.name) {
+		if f.stopped() && !slices.Contains(always, fam.name) || !c.want(fam.name) {
 			continue
 		}
 		j := &judge{Facts: f, opt: &c.opt, now: c.now()}

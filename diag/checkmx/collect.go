@@ -36,6 +36,9 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		c.collectAddrs(ctx, f)
 	})
 	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
+	if c.want("ns", "dns") {
+		wg.Go(func() { c.collectNS(ctx, f) })
+	}
 	if c.want("spf", "dmarc") {
 		wg.Go(func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) })
 	}
@@ -57,9 +60,19 @@ func (c *Checker) collectFailure(ctx context.Context, f *Facts) {
 	switch f.MX.Outcome {
 	case dns.ServFail:
 		f.Unchecked = c.client.LookupQuestion(ctx, dns.Question{Name: f.Domain, Type: dns.MX, Recurse: true, NoCheck: true})
+		if f.bogus() {
+			return
+		}
 	case dns.Timeout, dns.Unreachable:
 		root := c.lookup.Lookup(ctx, ".", dns.NS)
-		f.ResolverDead = root.Outcome == dns.Timeout || root.Outcome == dns.Unreachable
+		if f.ResolverDead = root.Outcome == dns.Timeout || root.Outcome == dns.Unreachable; f.ResolverDead {
+			return
+		}
+	default:
+		return
+	}
+	if c.want("ns") {
+		c.collectNS(ctx, f) // who is to blame
 	}
 }
 

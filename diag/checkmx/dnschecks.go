@@ -59,8 +59,13 @@ func (j *judge) judgeTTL() {
 }
 
 // ttlAnswers are the answers whose life matters to mail. A resolver counts a
-// TTL down, so what the domain's own servers say comes first where it is known.
+// TTL down, so what the domain's own servers say is taken where it is known.
 func (f *Facts) ttlAnswers() []*dns.Answer {
+	if f.NS != nil {
+		if ends := f.NS.answering(); len(ends) > 0 {
+			return slices.DeleteFunc(slices.Clone(ends[0].Mail), func(a *dns.Answer) bool { return a.Type == dns.TXT })
+		}
+	}
 	out := []*dns.Answer{f.MX}
 	for _, h := range f.Hosts {
 		for _, a := range []*dns.Answer{h.A, h.AAAA} {

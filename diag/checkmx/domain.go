@@ -29,10 +29,11 @@ func judgeDNS(j *judge) {
 	switch j.MX.Outcome {
 	case dns.Answered, dns.NoData:
 		j.judgeWildcard()
+		j.judgeStale()
 		j.judgeTTL()
 	case dns.ServFail, dns.Malformed:
-		if j.bogus() {
-			j.ran = false // dnssec says it
+		if j.bogus() || j.NS.dead() {
+			j.ran = false // dnssec or ns says it
 			return
 		}
 		ev["rcode"] = j.MX.Rcode
@@ -42,6 +43,10 @@ func judgeDNS(j *judge) {
 	case dns.TruncatedNoTCP:
 		j.add("dns.truncated_no_tcp", j.Domain, ev)
 	case dns.Timeout, dns.Unreachable:
+		if j.NS.dead() {
+			j.ran = false
+			return
+		}
 		ev["resolver_dead"] = j.ResolverDead
 		f := j.add("dns.timeout", j.Domain, ev)
 		if j.ResolverDead {

@@ -22,6 +22,7 @@ type Facts struct {
 	Random       *dns.Answer // TXT of a random name below the domain
 	RandomA      *dns.Answer // its A
 
+	NS  *NS // nil when the zone or its servers are not known
 	DS  *dns.Answer
 	TXT *dns.Answer // of the domain itself
 	SPF *SPFNode
