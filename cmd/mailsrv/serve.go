@@ -42,8 +42,11 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.verbose {
+	switch {
+	case a.verbose:
 		cfg.Log.Level = "debug"
+	case a.quiet:
+		cfg.Log.Level = "warn"
 	}
 	log, closeLog, err := server.OpenLog(cfg.Log, a.stderr)
 	if err != nil {
@@ -157,12 +160,20 @@ func (a *app) firstScreen(s screen) error {
 				}
 			}
 		}
+		switch {
+		case s.cfg.TLS.Cert != "":
+			row("TLS", s.cfg.TLS.Cert)
+		case s.cfg.OffersTLS():
+			row("TLS", pick("self-signed certificate: clients will warn until [tls] names a real one", "自己署名の証明書: [tls] に本物を書くまで、メールソフトは警告を出します"))
+		}
 		for _, o := range s.off(pick) {
 			row(o[0], p.Faint(pick("off: ", "なし: ")+o[1]))
 		}
 	}
 	if s.account != "" {
-		p.Blank()
+		if !a.quiet {
+			p.Blank()
+		}
 		row(pick("account", "アカウント"), p.Bold(s.account))
 		row(pick("password", "パスワード"), p.Bold(s.password)+"  "+pick("(shown only now)", "（表示されるのは今だけです）"))
 	}

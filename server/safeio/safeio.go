@@ -14,7 +14,7 @@ import (
 
 // WriteFile puts data in place of the file at path, atomically and durably.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	return write(path, data, perm, os.Rename)
+	return write(path, data, perm, rename)
 }
 
 // WriteNew is WriteFile for a file that must not exist yet: the error is then
@@ -27,7 +27,7 @@ func WriteNew(path string, data []byte, perm fs.FileMode) error {
 			if _, statErr := os.Lstat(to); statErr == nil {
 				return &fs.PathError{Op: "create", Path: to, Err: fs.ErrExist}
 			}
-			return os.Rename(from, to)
+			return rename(from, to)
 		}
 		return err
 	})

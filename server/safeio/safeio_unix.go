@@ -9,6 +9,8 @@ import (
 
 const errNotDir = syscall.ENOTDIR
 
+var rename = os.Rename
+
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

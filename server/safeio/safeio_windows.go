@@ -1,8 +1,27 @@
 package safeio
 
-import "golang.org/x/sys/windows"
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
 
 const errNotDir = windows.ERROR_DIRECTORY
+
+// rename waits a moment where another process is reading the file that is to be
+// replaced: Windows refuses as long as it does.
+func rename(from, to string) error {
+	for try := 0; ; try++ {
+		err := os.Rename(from, to)
+		busy := errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
+		if !busy || try == 20 {
+			return err
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+}
 
 // SyncDir does nothing: NTFS keeps names in its own journal, and Windows offers
 // no way to flush a folder without administrator rights.

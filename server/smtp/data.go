@@ -90,7 +90,7 @@ func (s *session) data() {
 		reply.Text += ": queued as " + s.id
 		log.Info("message accepted", "to", s.recipients(), "helo", s.client.HELO, "user", s.client.User, "tls", s.client.TLS != nil)
 	} else {
-		log.Warn("message refused", "to", s.recipients(), "reply", reply.String(), "error", writeErr)
+		log.Warn("message refused", "to", s.recipients(), "reply", reply.String())
 	}
 	s.reset()
 	s.send(reply)
