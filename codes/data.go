@@ -30,6 +30,8 @@ var (
 	causesData string
 	//go:embed data/reasons.toml
 	reasonsData string
+	//go:embed data/notices.toml
+	noticesData string
 	//go:embed data/findings-checkmx.toml
 	findingsCheckMXData string
 	//go:embed data/findings-doctor.toml

@@ -15,14 +15,14 @@ const probeLen = 4
 
 func newPhraseFinder(phrases []Phrase) *phraseFinder {
 	f := &phraseFinder{phrases: phrases, probes: make(map[uint32][]int32, len(phrases))}
-	common := map[uint32]int{} // how many phrases share four bytes
+	common := make([]uint16, 1<<16) // how many phrases share four bytes, by their hash
 	for _, p := range phrases {
-		eachProbe(string(p), func(g uint32) { common[g]++ })
+		eachProbe(string(p), func(g uint32) { common[probeHash(g)]++ })
 	}
 	for i, p := range phrases {
-		best, n := uint32(0), 0
+		best, n := uint32(0), uint16(0)
 		eachProbe(string(p), func(g uint32) {
-			if c := common[g]; n == 0 || c < n {
+			if c := common[probeHash(g)]; n == 0 || c < n {
 				best, n = g, c
 			}
 		})

@@ -19,16 +19,19 @@ type ReasonFacts struct {
 // ReasonMatch is a bounce reason found in ReasonFacts. Word is empty when no
 // rule fits.
 type ReasonMatch struct {
-	Word  string
-	Weak  bool   // rests on a code or on words that servers use for many things
-	Words string // the folded words that matched; empty when a code alone decided
-	At    int    // their place in the text
+	Word string
+	// Accepted is the word instead of Word when the server had accepted the
+	// recipient before it said so.
+	Accepted string
+	Weak     bool   // rests on a code or on words that servers use for many things
+	Words    string // the folded words that matched; empty when a code alone decided
+	At       int    // their place in the text
 }
 
 // reasonRule is one table of data/reasons.toml. What it names must all hold;
 // of several values of one key one is enough.
 type reasonRule struct {
-	word, id                                       string
+	word, accepted                                 string
 	weak                                           bool
 	phrases, not                                   span
 	statuses, replies, commands, hosts, notCommand []string
@@ -57,8 +60,12 @@ var reasons = sync.OnceValue(func() *reasonRules {
 		if len(keys["word"]) != 1 {
 			panic("codes: data/reasons.toml: a reason needs one word: " + chunk[:min(len(chunk), 60)])
 		}
+		accepted := ""
+		if w := keys["accepted"]; len(w) == 1 {
+			accepted = w[0]
+		}
 		out.rules = append(out.rules, reasonRule{
-			word: keys["word"][0], weak: strings.Contains(chunk, "\nweak = true\n"),
+			word: keys["word"][0], accepted: accepted, weak: strings.Contains(chunk, "\nweak = true\n"),
 			phrases: add(keys["phrases"]), not: add(keys["not"]),
 			statuses: keys["statuses"], replies: keys["replies"], commands: keys["commands"],
 			hosts: keys["hosts"], notCommand: keys["not_commands"],
@@ -78,7 +85,7 @@ func ReasonOf(f ReasonFacts) ReasonMatch {
 		if !r.fits(f) {
 			continue
 		}
-		m := ReasonMatch{Word: r.word, Weak: r.weak}
+		m := ReasonMatch{Word: r.word, Accepted: r.accepted, Weak: r.weak}
 		if r.phrases.from < r.phrases.to {
 			at, ok := found.first(r.phrases)
 			if !ok {
@@ -124,22 +131,34 @@ func hostWithin(host, domain string) bool {
 	return host == domain || len(host) > len(domain) && strings.HasSuffix(host, domain) && host[len(host)-len(domain)-1] == '.'
 }
 
-// chunkLists returns the strings of every key of a chunk: "key = "x"" on one
-// line, or a list with one string a line.
+// chunkLists returns the strings of every key of a chunk: key = "x" on one
+// line, or a list that may go over several.
 func chunkLists(chunk string) map[string][]string {
 	out := map[string][]string{}
-	key := ""
+	key, words := "", []string(nil)
 	for line := range strings.Lines(chunk) {
-		switch trimmed := strings.TrimSpace(line); {
-		case trimmed == "" || trimmed[0] == '#' || strings.HasPrefix(trimmed, "[["):
+		switch line[0] {
+		case '\n', '#', '[':
 			continue
-		case trimmed[0] == '"' || trimmed[0] == ']':
+		case ' ', ']':
 		default:
-			key, _, _ = strings.Cut(trimmed, " = ")
+			if len(words) > 0 {
+				out[key] = words
+			}
+			key, _, _ = strings.Cut(line, " = ")
+			words = nil
 		}
-		if words := quoted(line); len(words) > 0 {
-			out[key] = append(out[key], words...)
+		if strings.Contains(line, "\\") {
+			words = append(words, quoted(line)...)
+			continue
 		}
+		for i := strings.IndexByte(line, '"'); i >= 0; i = strings.IndexByte(line, '"') {
+			word, rest, _ := strings.Cut(line[i+1:], "\"")
+			words, line = append(words, word), rest
+		}
+	}
+	if len(words) > 0 {
+		out[key] = words
 	}
 	return out
 }
