@@ -241,7 +241,6 @@ var follows = []struct{ cause, consequence string }{
 	{"server.not_answering", "loop."},
 	{"auth.no_mechanism", "loop."},
 	{"auth.test_exemption", "relay.open"},
-	{"account.store_damaged", "account.no"},
 	{"account.none", "account.no_"},
 	{"resolver.none", "mx."}, {"resolver.none", "ptr."},
 	{"resolver.silent", "mx."}, {"resolver.silent", "ptr."},
