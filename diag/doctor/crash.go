@@ -13,14 +13,14 @@ import (
 )
 
 func init() {
-	register(Check{Name: "crash", Stage: Local, Limit: 5 * time.Second, Run: needsConfig("crash", crash)})
+	register(Check{Name: "crash", Stage: Local, Limit: 5 * time.Second, Run: needsConfig("crash", crashes)})
 }
 
 // crashAge is how long a crash stays news.
 const crashAge = 14 * 24 * time.Hour
 
-// crash looks for the files that a server leaves when it dies of its own fault.
-func crash(ctx context.Context, c *Case) []diag.Finding {
+// crashes looks for the files that a server leaves when it dies of its own fault.
+func crashes(ctx context.Context, c *Case) []diag.Finding {
 	dir := filepath.Join(c.Config.DataDir, "crash")
 	var recent []string
 	var last time.Time

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"mailsrv/diag"
@@ -54,11 +53,7 @@ func (c *Case) checkMX(ctx context.Context, names []string) []diag.Finding {
 		Resolvers: c.resolvers(), Map: c.DialMap, Timeout: c.Timeout, RootCAs: c.RootCAs, Helo: c.Config.Hostname, Expect: c.public(), Now: c.Now,
 	})
 	each := make([][]diag.Finding, len(names))
-	var wg sync.WaitGroup
-	for i, name := range names {
-		wg.Go(func() { each[i] = checker.Check(ctx, name).Findings })
-	}
-	wg.Wait()
+	parallel(len(names), func(i int) { each[i] = checker.Check(ctx, names[i]).Findings })
 	out := slices.Concat(each...)
 	if c.Config.Relay.Allow {
 		return out

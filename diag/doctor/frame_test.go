@@ -34,6 +34,22 @@ func TestCheckThatCrashes(t *testing.T) {
 	}
 }
 
+// A panic in a goroutine of the check is the check's own.
+func TestCheckThatCrashesAside(t *testing.T) {
+	fs, _ := runOne(context.Background(), &Case{}, Check{Name: "ports", Limit: time.Second, Run: func(context.Context, *Case) []diag.Finding {
+		parallel(3, func(i int) {
+			if i == 1 {
+				panic("one of three")
+			}
+		})
+		return nil
+	}})
+	f := find(t, fs, "check.crashed")
+	if f.Evidence["panic"] != "one of three" || !strings.HasPrefix(f.Evidence["at"].(string), "frame_test.go:") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestCheckThatHangs(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)

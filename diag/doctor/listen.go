@@ -142,7 +142,6 @@ func inUse(e ListenEvidence, subject string, ev diag.Evidence) diag.Finding {
 		ev["pid"] = h.Process.PID
 		set("program", h.Process.Program)
 		set("path", h.Process.Path)
-		set("command", h.Process.Command)
 		set("service", h.Process.Unit)
 	}
 	set("greeting", e.Greeting)

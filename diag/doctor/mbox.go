@@ -18,11 +18,8 @@ func init() {
 // mbox reads each spool and says what is wrong with its form.
 func mbox(ctx context.Context, c *Case) []diag.Finding {
 	boxes, out := c.spools(ctx)
-	if c.runs("locks") {
-		out = slices.DeleteFunc(out, func(f diag.Finding) bool { return f.ID == "env.admin_missing" }) // said there
-		if len(out) == 0 && boxes == nil {
-			out = append(out, nothing)
-		}
+	if c.runs("locks") && len(out) > 0 {
+		out = []diag.Finding{nothing} // said there
 	}
 	for _, b := range boxes {
 		// What Qpopper left behind explains a strange spool, and is cleared first.

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"mailsrv/diag"
@@ -34,11 +33,7 @@ func resolver(ctx context.Context, c *Case) []diag.Finding {
 		return []diag.Finding{diag.New("resolver.none", "", nil)}
 	}
 	each := make([][]diag.Finding, len(servers))
-	var wg sync.WaitGroup
-	for i, s := range servers {
-		wg.Go(func() { each[i] = judgeResolver(s, c.tryResolver(ctx, s)) })
-	}
-	wg.Wait()
+	parallel(len(servers), func(i int) { each[i] = judgeResolver(servers[i], c.tryResolver(ctx, servers[i])) })
 	return oneDead(each)
 }
 

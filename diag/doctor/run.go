@@ -116,7 +116,8 @@ func runOne(ctx context.Context, c *Case, check Check) (fs []diag.Finding, idle 
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				done <- []diag.Finding{diag.New("check.crashed", check.Name, diag.Evidence{"panic": fmt.Sprint(p), "at": crashPlace()})}
+				c := crashed(p)
+				done <- []diag.Finding{diag.New("check.crashed", check.Name, diag.Evidence{"panic": fmt.Sprint(c.value), "at": c.at})}
 			}
 		}()
 		fs := check.Run(limited, c)
@@ -166,15 +167,55 @@ func worst(fs []diag.Finding) diag.Status {
 	return diag.OK
 }
 
-// crashPlace is the function and line nearest to the panic that is ours.
+// crash is a panic and where it happened.
+type crash struct {
+	value any
+	at    string
+}
+
+// crashed is what a deferred function has recovered, here or in a goroutine of
+// parallel.
+func crashed(p any) crash {
+	if c, ok := p.(crash); ok {
+		return c
+	}
+	return crash{p, crashPlace()}
+}
+
+// parallel runs f for 0 to n-1 side by side. A panic of one of them becomes one
+// of the caller, whose check then is the one that crashed.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	first := make(chan crash, n)
+	for i := range n {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					first <- crashed(p)
+				}
+			}()
+			f(i)
+		})
+	}
+	wg.Wait()
+	select {
+	case c := <-first:
+		panic(c)
+	default:
+	}
+}
+
+// crashPlace is the line of ours at which the panic began that is being
+// recovered.
 func crashPlace() string {
-	pcs := make([]uintptr, 30)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
-	for {
+	pcs := make([]uintptr, 50)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for panicked := false; ; {
 		f, more := frames.Next()
-		if strings.HasPrefix(f.Function, "mailsrv/") {
+		if panicked && strings.HasPrefix(f.Function, "mailsrv/") {
 			return fmt.Sprintf("%s:%d", path.Base(f.File), f.Line)
 		}
+		panicked = panicked || f.Function == "runtime.gopanic"
 		if !more {
 			return ""
 		}

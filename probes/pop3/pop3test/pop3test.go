@@ -27,7 +27,11 @@ import (
 // Server is a playing server.
 type Server struct {
 	Addr string
-	TLS  *tls.Config // for the word tls
+
+	script string
+	tls    *tls.Config // for the word tls
+	l      net.Listener
+	done   sync.WaitGroup
 
 	mu   sync.Mutex
 	said []string
@@ -46,37 +50,48 @@ func Play(t testing.TB, script string) *Server { return PlayTLS(t, script, nil) 
 // PlayTLS is Play with a certificate.
 func PlayTLS(t testing.TB, script string, config *tls.Config) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s, err := Start(script, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: l.Addr().String(), TLS: config}
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server on a free port of loopback; the certificate may be nil.
+func Start(script string, config *tls.Config) (*Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Addr: l.Addr().String(), script: script, tls: config, l: l}
+	s.done.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			wg.Go(func() {
+			s.done.Go(func() {
 				defer c.Close()
 				// A test that hangs fails here rather than at the test's limit.
 				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-				s.play(c, script)
+				s.play(c)
 			})
 		}
 	})
-	t.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
-	return s
+	return s, nil
 }
 
-func (s *Server) play(c net.Conn, script string) {
+// Close stops listening and waits for the conversations.
+func (s *Server) Close() {
+	s.l.Close()
+	s.done.Wait()
+}
+
+func (s *Server) play(c net.Conn) {
 	tcp := c
 	r := bufio.NewReader(c)
-	for line := range strings.Lines(script) {
+	for line := range strings.Lines(s.script) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		var err error
 		switch word {
@@ -88,7 +103,7 @@ func (s *Server) play(c net.Conn, script string) {
 		case "<":
 			err = s.expect(c, r, rest)
 		case "tls":
-			tc := tls.Server(c, s.TLS)
+			tc := tls.Server(c, s.tls)
 			err = tc.Handshake()
 			c, r = tc, bufio.NewReader(tc)
 		case "stall":
