@@ -2,6 +2,7 @@ package codes
 
 import (
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -20,8 +21,15 @@ const (
 )
 
 type noticeRules struct {
-	rules  map[Notice]noticeRule
-	finder *phraseFinder
+	rules    map[Notice]noticeRule
+	commands []commandRule
+	finder   *phraseFinder
+	verbs    *phraseFinder // of the commands
+}
+
+type commandRule struct {
+	word    string
+	phrases span
 }
 
 type noticeRule struct{ phrases, not span }
@@ -36,7 +44,8 @@ var notices = sync.OnceValue(func() *noticeRules {
 		}
 		return span{from, len(all)}
 	}
-	for _, chunk := range chunks(noticesData, "[[notice]]") {
+	words, verbs, _ := strings.Cut(noticesData, "\n[[command]]\n")
+	for _, chunk := range chunks(words, "[[notice]]") {
 		keys := chunkLists(chunk)
 		if len(keys["word"]) != 1 {
 			panic("codes: data/notices.toml: a notice needs one word")
@@ -44,6 +53,12 @@ var notices = sync.OnceValue(func() *noticeRules {
 		out.rules[Notice(keys["word"][0])] = noticeRule{add(keys["phrases"]), add(keys["not"])}
 	}
 	out.finder = newPhraseFinder(all)
+	all = nil
+	for _, chunk := range chunks("[[command]]\n"+verbs, "[[command]]") {
+		keys := chunkLists(chunk)
+		out.commands = append(out.commands, commandRule{keys["word"][0], add(keys["phrases"])})
+	}
+	out.verbs = newPhraseFinder(all)
 	return &out
 })
 
@@ -59,4 +74,17 @@ func NoticeIn(folded string, words ...Notice) bool {
 		_, ruledOut := in.first(r.not)
 		return !ruledOut
 	})
+}
+
+// CommandIn returns the SMTP command that folded text says a server answered:
+// CONN (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, or "".
+func CommandIn(folded string) string {
+	ns := notices()
+	in := ns.verbs.find(folded)
+	for _, r := range ns.commands {
+		if _, ok := in.first(r.phrases); ok {
+			return r.word
+		}
+	}
+	return ""
 }

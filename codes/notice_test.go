@@ -16,6 +16,11 @@ func TestNoticesAreWhole(t *testing.T) {
 			Not     []string `toml:"not"`
 			Samples []string `toml:"samples"`
 		} `toml:"notice"`
+		Command []struct {
+			Word    string   `toml:"word"`
+			Phrases []string `toml:"phrases"`
+			Samples []string `toml:"samples"`
+		} `toml:"command"`
 	}
 	if err := toml.NewDecoder(strings.NewReader(noticesData)).DisallowUnknownFields().Decode(&doc); err != nil {
 		t.Fatal(err)
@@ -45,8 +50,34 @@ func TestNoticesAreWhole(t *testing.T) {
 			}
 		}
 	}
+	for _, want := range doc.Command {
+		for _, s := range want.Samples {
+			if got := CommandIn(Fold(s)); got != want.Word {
+				t.Errorf("command %s: sample %q leads to %q", want.Word, s, got)
+			}
+		}
+		for _, p := range want.Phrases {
+			if Fold(p) != p || CommandIn(p) == "" {
+				t.Errorf("command %s: phrase %q must be written folded, and be found", want.Word, p)
+			}
+		}
+	}
 	if want := []Notice{BounceSubject, BounceOpening, RobotSender, OriginalBelow, AnswerSubject, Absence}; !slices.Equal(words, want) {
 		t.Errorf("words %q, want %q", words, want)
+	}
+}
+
+func TestCommandIn(t *testing.T) {
+	for text, want := range map[string]string{
+		"550 5.1.1 unknown (in reply to RCPT TO command)":                       "RCPT",
+		"host mx.example.jp[192.0.2.25] refused to talk to me: 554 no":          "CONN",
+		"SMTP error from remote mail server after end of data: host mx: 550 no": "DATA",
+		"192.0.2.25 does not like recipient. Remote host said: 550 no":          "RCPT",
+		"550 5.1.1 unknown": "",
+	} {
+		if got := CommandIn(Fold(text)); got != want {
+			t.Errorf("CommandIn(%q) = %q, want %q", text, got, want)
+		}
 	}
 }
 

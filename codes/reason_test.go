@@ -67,7 +67,7 @@ func TestReasonsAreWhole(t *testing.T) {
 			}
 		}
 		for _, p := range want.Phrases {
-			if len(want.Hosts)+len(want.Commands) > 0 {
+			if len(want.Hosts)+len(want.Commands)+len(want.Replies) > 0 {
 				continue
 			}
 			if j, twice := seen[p]; twice {

@@ -163,6 +163,20 @@ func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 	return strings.NewReader(toUTF8(b, strings.ToLower(charset))), nil
 }
 
+// endTag returns where the closing tag of that name begins, or where s ends.
+func endTag(s, name string) int {
+	for at := 0; ; at += 2 {
+		i := strings.Index(s[at:], "</")
+		if i < 0 {
+			return len(s)
+		}
+		at += i
+		if rest := s[at+2:]; len(rest) >= len(name) && strings.EqualFold(rest[:len(name)], name) {
+			return at
+		}
+	}
+}
+
 var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#39;", "'", "&apos;", "'", "&nbsp;", " ", "&#160;", " ", "&amp;", "&")
 
 // htmlText returns the words of an HTML body: tags out, line ends where blocks
@@ -193,14 +207,14 @@ func htmlText(s string) string {
 		switch name {
 		case "style", "script", "title":
 			if !closing {
-				if k := strings.Index(strings.ToLower(s), "</"+name); k >= 0 {
-					s = s[k:]
-				}
+				s = s[endTag(s, name):]
 			}
 		case "br", "p", "div", "tr", "li", "h1", "h2", "h3", "table", "pre", "hr", "ul", "ol":
 			b.WriteByte('\n')
 		case "td", "th":
-			b.WriteByte(' ')
+			if !closing {
+				b.WriteByte(' ')
+			}
 		}
 	}
 	return entities.Replace(b.String())

@@ -177,14 +177,14 @@ func sureReply(line string, at int) bool {
 // commandOf returns the SMTP command that failed, as the mail tells it.
 func (c *claim) commandOf(words, prose, rest string) string {
 	for _, s := range []string{words, prose} {
-		if cmd := commandIn(codes.Fold(s)); cmd != "" {
+		if cmd := codes.CommandIn(codes.Fold(s)); cmd != "" {
 			return cmd
 		}
 	}
 	if c.command != "" {
 		return c.command
 	}
-	return commandIn(rest)
+	return codes.CommandIn(rest)
 }
 
 // reason judges the words of the server, then those around them.

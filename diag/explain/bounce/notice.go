@@ -222,31 +222,32 @@ func listed(lines []string, skip func(string) bool) []entry {
 		}
 	}
 	flush()
-	return before(lines, out)
+	for i := range out {
+		if out[i].text == "" {
+			return before(lines, out)
+		}
+	}
+	return out
 }
 
 // before gives entries without words the words in front of them: Notes names
 // the reason first.
 func before(lines []string, list []entry) []entry {
-	for i := range list {
-		if list[i].text != "" {
-			continue
+	var words []string
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		a, _, head := headAddress(line)
+		switch {
+		case head:
+			if e := entryOf(list, a); e != nil && e.text == "" {
+				e.text = oneLine(strings.Join(words, " "))
+			}
+			words = nil
+		case strings.HasPrefix(line, "--"):
+			words = nil
+		case line != "" && !codes.NoticeIn(codes.Fold(line), codes.BounceOpening):
+			words = append(words, line)
 		}
-		var words []string
-		for _, line := range lines {
-			line = strings.TrimSpace(line)
-			if a, _, ok := headAddress(line); ok && strings.EqualFold(a, list[i].address) {
-				break
-			}
-			if _, _, ok := headAddress(line); ok || strings.HasPrefix(line, "--") {
-				words = nil
-				continue
-			}
-			if line != "" && !codes.NoticeIn(codes.Fold(line), codes.BounceOpening) {
-				words = append(words, line)
-			}
-		}
-		list[i].text = oneLine(strings.Join(words, " "))
 	}
 	return list
 }

@@ -109,18 +109,14 @@ func statusBehind(s string, i int) string {
 	return ""
 }
 
-// enhancedAt reads an enhanced status code at i and returns its length.
+// enhancedAt reads an enhanced status code at i and returns its length: class
+// 2, 4 or 5, a subject of 0 to 7, a detail of up to three digits (RFC 3463
+// section 2).
 func enhancedAt(s string, i int) (n int, ok bool) {
-	if i+5 > len(s) || (s[i] != '2' && s[i] != '4' && s[i] != '5') || s[i+1] != '.' {
+	if i+5 > len(s) || (s[i] != '2' && s[i] != '4' && s[i] != '5') || s[i+1] != '.' || s[i+2] < '0' || s[i+2] > '7' || s[i+3] != '.' {
 		return 0, false
 	}
-	j := i + 2
-	for j < len(s) && digit(s[j]) {
-		j++
-	}
-	if j == i+2 || j > i+5 || j >= len(s) || s[j] != '.' {
-		return 0, false
-	}
+	j := i + 3
 	k := j + 1
 	for k < len(s) && digit(s[k]) {
 		k++
@@ -162,80 +158,6 @@ func joinReply(s string) string {
 		}
 	}
 	return s[:head] + strings.ReplaceAll(tail, " "+a.code+"-", " ")
-}
-
-// commands are the words by which programs say which SMTP command was
-// answered, in the order to look for them.
-var commandWords = []struct{ words, command string }{
-	{"in reply to rcpt to", "RCPT"},
-	{"in reply to mail from", "MAIL"},
-	{"in reply to end of data", "DATA"},
-	{"in reply to data", "DATA"},
-	{"in reply to ehlo", "EHLO"},
-	{"in reply to helo", "EHLO"},
-	{"in reply to starttls", "STARTTLS"},
-	{"in reply to auth", "AUTH"},
-	{"refused to talk to me", "CONN"},
-	{"after rcpt to", "RCPT"},
-	{"after mail from", "MAIL"},
-	{"after end of data", "DATA"},
-	{"after pipelined", "DATA"},
-	{"after data", "DATA"},
-	{"after initial connection", "CONN"},
-	{"after ehlo", "EHLO"},
-	{"after helo", "EHLO"},
-	{"after starttls", "STARTTLS"},
-	{"after rcpt command", "RCPT"},
-	{"after mail command", "MAIL"},
-	{"for rcpt to command", "RCPT"},
-	{"for rcpt command", "RCPT"},
-	{"for mail from command", "MAIL"},
-	{"for text command", "DATA"},
-	{"for data command", "DATA"},
-	{"following rcpt command", "RCPT"},
-	{"following mail from command", "MAIL"},
-	{"following data command", "DATA"},
-	{"did not like our rcpt to", "RCPT"},
-	{"did not like our mail from", "MAIL"},
-	{"did not like our final data", "DATA"},
-	{"did not like our data", "DATA"},
-	{"did not like our ehlo", "EHLO"},
-	{"did not like our helo", "EHLO"},
-	{"does not like recipient", "RCPT"},
-	{"but sender was rejected", "MAIL"},
-	{"but my name was rejected", "EHLO"},
-	{"but greeting failed", "CONN"},
-	{"failed after i sent the message", "DATA"},
-	{"failed on data command", "DATA"},
-	{"in rcpt to", "RCPT"},
-	{"in mail from", "MAIL"},
-	{"[rcpt_to]", "RCPT"},
-	{"[mail_from]", "MAIL"},
-	{"[data]", "DATA"},
-	{"smtp:rcpt", "RCPT"},
-	{"smtp:mail", "MAIL"},
-	{"smtp:data", "DATA"},
-	{"smtp:ehlo", "EHLO"},
-	{"rejected recipient <", "RCPT"},
-	{"sent <<< rcpt to", "RCPT"},
-	{"sent <<< mail from", "MAIL"},
-	{"sent <<< data", "DATA"},
-	{">>> data", "DATA"},
-	{">>> rcpt to", "RCPT"},
-	{">>> mail from", "MAIL"},
-	{"(state 14)", "RCPT"},
-	{"(state 17)", "DATA"},
-	{"(state 18)", "DATA"},
-}
-
-// commandIn returns the SMTP command that folded text says was answered.
-func commandIn(folded string) string {
-	for _, c := range commandWords {
-		if strings.Contains(folded, c.words) {
-			return c.command
-		}
-	}
-	return ""
 }
 
 func digit(c byte) bool    { return '0' <= c && c <= '9' }
