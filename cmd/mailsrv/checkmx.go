@@ -29,9 +29,10 @@ type checkMX struct {
 	*app
 	resolver, dialMap, caFile, file string
 	timeout                         time.Duration
-	noSMTP, strict                  bool
+	noSMTP, noDNSBL, strict         bool
 	smtpPort, jobs                  int
 	expect, only, skip              []string
+	selectors, dnsbl                []string
 }
 
 func checkMXCommand(a *app) *cobra.Command {
@@ -56,6 +57,9 @@ No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
 	f.BoolVar(&c.noSMTP, "no-smtp", false, "do not connect to the mail hosts")
 	f.IntVar(&c.smtpPort, "smtp-port", 25, "`port` of the mail hosts")
 	f.StringArrayVar(&c.expect, "expect-address", nil, "public `IP` address of this server, to which the MX must lead (repeatable)")
+	f.StringArrayVar(&c.selectors, "dkim-selector", nil, "also try this DKIM `selector` (repeatable)")
+	f.StringArrayVar(&c.dnsbl, "dnsbl", nil, "ask this block list instead of the usual ones, `ZONE` (repeatable)")
+	f.BoolVar(&c.noDNSBL, "no-dnsbl", false, "ask no block lists")
 	f.StringSliceVar(&c.only, "only", nil, "check only these `families`: "+strings.Join(checkmx.Families(), ", "))
 	f.StringSliceVar(&c.skip, "skip", nil, "leave these `families` out")
 	f.StringVar(&c.file, "file", "", "read domains from `FILE`, one a line (- for standard input)")
@@ -109,7 +113,16 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 }
 
 func (c *checkMX) options() (checkmx.Options, error) {
-	opt := checkmx.Options{Timeout: c.timeout, NoSMTP: c.noSMTP, SMTPPort: c.smtpPort, Only: c.only, Skip: c.skip}
+	opt := checkmx.Options{Timeout: c.timeout, NoSMTP: c.noSMTP, SMTPPort: c.smtpPort, Only: c.only, Skip: slices.Clone(c.skip),
+		Selectors: c.selectors, DNSBL: c.dnsbl}
+	if c.noDNSBL {
+		opt.Skip = append(opt.Skip, "dnsbl")
+	}
+	for _, zone := range c.dnsbl {
+		if checkmx.DeadList(zone) {
+			return opt, usagef("--dnsbl %s: this list has been given up; asking it gives wrong answers", zone)
+		}
+	}
 	if c.timeout < 10*time.Millisecond {
 		return opt, usagef("--timeout %s: must be at least 10ms", c.timeout)
 	}

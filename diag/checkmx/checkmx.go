@@ -33,6 +33,8 @@ type Options struct {
 	SMTPPort  int            // 0: 25
 	Helo      string         // our name in EHLO; empty: this machine's
 	Expect    []netip.Addr   // the addresses this server has in public
+	Selectors []string       // DKIM selectors to try beside the common ones
+	DNSBL     []string       // block lists to ask instead of the usual ones
 	Only      []string       // families to check; empty: all
 	Skip      []string       // families to leave out
 	Now       time.Time      // zero: the present
@@ -181,6 +183,13 @@ var families = []family{
 	{"tls", judgeTLS},
 	{"spf", judgeSPF},
 	{"dmarc", judgeDMARC},
+	{"dkim", judgeDKIM},
+	{"mtasts", judgeMTASTS},
+	{"tlsrpt", judgeTLSRPT},
+	{"dane", judgeDANE},
+	{"bimi", judgeBIMI},
+	{"dnsbl", judgeDNSBL},
+	{"client", judgeClient},
 }
 
 // judge collects the findings of one family.
@@ -212,7 +221,7 @@ func (j *judge) publish(finding, name, typ, value string) {
 
 // instead are notes that take the place of a family's ok: nothing is wrong, but
 // there was nothing to look at either.
-var instead = []string{"mx.null", "mtasts.missing", "tlsrpt.missing", "dane.missing", "dkim.none_found", "dnssec.unsigned", "client.srv_missing"}
+var instead = []string{"mx.null", "mtasts.missing", "tlsrpt.missing", "dane.missing", "dkim.none_found", "dnssec.unsigned", "client.srv_missing", "client.autoconfig_missing"}
 
 // always are the families to judge even when the domain's MX could not be had.
 var always = []string{"domain", "dns", "dnssec", "ns"}

@@ -33,6 +33,12 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		c.collectHosts(ctx, f)
+		if c.want("dane") {
+			wg.Go(func() { c.collectDANE(ctx, f) })
+		}
+		if c.want("dnsbl") {
+			wg.Go(func() { c.collectDNSBL(ctx, f) })
+		}
 		c.collectAddrs(ctx, f)
 	})
 	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
@@ -45,14 +51,36 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 	if c.want("spf") {
 		wg.Go(func() { c.collectSPF(ctx, f) })
 	}
-	if c.want("dmarc") {
+	if c.want("dmarc", "bimi") {
 		wg.Go(func() { c.collectDMARC(ctx, f) })
+	}
+	if c.want("dkim") {
+		wg.Go(func() { c.collectDKIM(ctx, f) })
+	}
+	if c.want("bimi") {
+		wg.Go(func() { f.BIMI = c.lookup.Lookup(ctx, "default._bimi."+f.Domain, dns.TXT) })
+	}
+	if !f.null() {
+		c.collectForMail(ctx, f, &wg)
 	}
 	if c.want("dnssec") && !f.MX.AD {
 		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
 	}
 	wg.Wait()
 	return f
+}
+
+// collectForMail asks what matters only to a domain that takes mail.
+func (c *Checker) collectForMail(ctx context.Context, f *Facts, wg *sync.WaitGroup) {
+	if c.want("mtasts") {
+		wg.Go(func() { c.collectMTASTS(ctx, f) })
+	}
+	if c.want("tlsrpt") {
+		wg.Go(func() { f.TLSRPT = c.lookup.Lookup(ctx, "_smtp._tls."+f.Domain, dns.TXT) })
+	}
+	if c.want("client") {
+		wg.Go(func() { c.collectClient(ctx, f) })
+	}
 }
 
 // collectFailure finds out why the domain's MX could not be asked for.
@@ -128,7 +156,9 @@ func (c *Checker) resolve(ctx context.Context, h *Host) {
 	h.A = c.lookup.Lookup(ctx, h.Name, dns.A)
 	wg.Wait()
 	for _, r := range slices.Concat(h.A.Records, h.AAAA.Records) {
-		h.Addrs = append(h.Addrs, &Addr{IP: r.Addr, Kind: addressKind(r.Addr, c.opt.Map)})
+		if r.Addr.IsValid() {
+			h.Addrs = append(h.Addrs, &Addr{IP: r.Addr, Kind: addressKind(r.Addr, c.opt.Map)})
+		}
 	}
 }
 

@@ -27,7 +27,13 @@ type Facts struct {
 	TXT *dns.Answer // of the domain itself
 	SPF *SPFNode
 
-	DMARC *DMARC
+	DMARC    *DMARC
+	DKIM     []*DKIMKey
+	MTASTS   *MTASTS
+	TLSRPT   *dns.Answer // TXT at _smtp._tls
+	BIMI     *dns.Answer // TXT at default._bimi
+	Listings []*Listing
+	Client   *Client
 }
 
 // Host is a mail host.
@@ -41,6 +47,7 @@ type Host struct {
 	Owner      *dns.Answer // the registrable domain it lies in, asked when the host does not exist
 	TLD        *dns.Answer // the top-level domain, likewise
 	Addrs      []*Addr     // IPv4 first
+	TLSA       *dns.Answer // of port 25
 }
 
 // Addr is an address of mail hosts. Hosts that share one share the struct.

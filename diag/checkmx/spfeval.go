@@ -52,7 +52,7 @@ var privateRanges = []netip.Prefix{
 // spfPrivate looks for addresses that no receiver ever sees.
 func (j *judge) spfPrivate(n *SPFNode) {
 	private := func(p netip.Prefix) bool {
-		return slices.ContainsFunc(privateRanges, func(r netip.Prefix) bool { return r.Overlaps(p) && r.Bits() <= p.Bits() }) && !j.listed(p)
+		return slices.ContainsFunc(privateRanges, func(r netip.Prefix) bool { return r.Overlaps(p) && r.Bits() <= p.Bits() }) && !j.mapped(p)
 	}
 	var terms []string
 	for _, t := range n.Terms {
@@ -66,9 +66,9 @@ func (j *judge) spfPrivate(n *SPFNode) {
 	}
 }
 
-// listed tells that a range holds one of the mail hosts' addresses that count as
+// mapped tells that a range holds one of the mail hosts' addresses that count as
 // public although they lie in a private range.
-func (j *judge) listed(p netip.Prefix) bool {
+func (j *judge) mapped(p netip.Prefix) bool {
 	return slices.ContainsFunc(j.Hosts, func(h *Host) bool {
 		return slices.ContainsFunc(h.public(), func(a *Addr) bool { return p.Contains(a.IP) })
 	})
