@@ -60,7 +60,6 @@ type Options struct {
 	DialMap   *dial.Map        // tests and labs: where connections to other machines lead
 	Expect    []netip.Addr     // public addresses of this server
 	RootCAs   *x509.CertPool   // nil: the system's
-	CAFile    string           // where the roots came from, for check-mx
 	Timeout   time.Duration    // of one network step; 0: 5 s
 	Ignore    []Ignore         // besides those of the configuration
 	Now       time.Time        // zero: now

@@ -142,21 +142,22 @@ func (j lockJudge) one(id string) []diag.Finding {
 	if j.box.Spool != nil {
 		spoolPath = j.box.Spool.Path
 	}
-	f := diag.New(id, j.lock.Path, j.ev).With("age", ageText(j.age))
+	n, unit := ageOf(j.age)
+	f := diag.New(id, j.lock.Path, j.ev).With("age_n", n).With("age_unit", unit)
 	return []diag.Finding{f.With("q_path", shellWord(j.lock.Path)).With("q_spool", shellWord(spoolPath))}
 }
 
-// ageText is an age as people say it: "40 min", "3 h", "12 d".
-func ageText(d time.Duration) string {
+// ageOf is an age in the unit that people would use: s, min, h or d.
+func ageOf(d time.Duration) (n int, unit string) {
 	switch {
 	case d < time.Minute:
-		return strconv.Itoa(int(d.Seconds())) + " s"
+		return int(d.Seconds()), "s"
 	case d < 2*time.Hour:
-		return strconv.Itoa(int(d.Minutes())) + " min"
+		return int(d.Minutes()), "min"
 	case d < 48*time.Hour:
-		return strconv.Itoa(int(d.Hours())) + " h"
+		return int(d.Hours()), "h"
 	}
-	return strconv.Itoa(int(d.Hours()/24)) + " d"
+	return int(d.Hours() / 24), "d"
 }
 
 // unsafe tells what no lock should be: somebody may have put it there to have

@@ -279,3 +279,36 @@ func TestShieldByWords(t *testing.T) {
 		}
 	}
 }
+
+// table builds the octets that GetExtendedTcpTable returns.
+func table(rows ...[]byte) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(rows)))
+	for _, r := range rows {
+		b = append(b, r...)
+	}
+	return append(b, 0xAA, 0xAA) // the buffer is larger than the table
+}
+
+func TestParseTCPTable(t *testing.T) {
+	v4 := []byte{2, 0, 0, 0, 127, 0, 0, 1, 0, 110, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x9c, 1, 0, 0}
+	if d := cmp.Diff([]row{{netip.MustParseAddrPort("127.0.0.1:110"), 412}}, parseTCPTable(table(v4), false), cmp.AllowUnexported(row{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+	v6 := make([]byte, 56)
+	v6[15], v6[20], v6[21], v6[52] = 1, 0x03, 0xE3, 9
+	if d := cmp.Diff([]row{{netip.MustParseAddrPort("[::1]:995"), 9}}, parseTCPTable(table(v6), true), cmp.AllowUnexported(row{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzParseTCPTable(f *testing.F) {
+	f.Add([]byte{1, 0, 0, 0}, false)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1, 2}, true)
+	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
+		for _, r := range parseTCPTable(b, v6) {
+			if r.local.Addr().Is6() != v6 {
+				t.Errorf("%v", r)
+			}
+		}
+	})
+}
