@@ -179,16 +179,20 @@ func MatchText(text string) []TextMatch {
 // MatchFolded is MatchText for text that went through Fold already.
 func MatchFolded(folded string) []TextMatch {
 	var out []TextMatch
+	grams := GramsOf(folded)
 	for _, set := range phraseIndex() {
-		if m, ok := set.match(folded); ok {
+		if m, ok := set.match(folded, grams); ok {
 			out = append(out, m)
 		}
 	}
 	return out
 }
 
-func (set phraseSet) match(folded string) (TextMatch, bool) {
+func (set phraseSet) match(folded string, grams *Grams) (TextMatch, bool) {
 	for _, p := range set.phrases {
+		if !grams.May(p) {
+			continue
+		}
 		from, to, ok := p.Match(folded)
 		if !ok {
 			continue
