@@ -1,0 +1,154 @@
+package explain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"mailsrv/codes"
+)
+
+// result puts the facts, what the catalogue knows of them and the judgement
+// together.
+func (f *facts) result(lang codes.Lang) Result {
+	r := Result{Input: Input{Kind: f.kind}, Extracted: f.tool}
+	if f.kind == KindLog || f.bounces != nil {
+		f.logResult(&r, lang)
+	} else {
+		r.Matches = f.matches(lang)
+		r.Diagnosis = f.diagnoses(f.candidates(), lang)
+		if f.ctx != (Context{}) {
+			r.Context = &f.ctx
+		}
+	}
+	switch {
+	case f.kind == KindCode:
+		r.Diagnosis = onlyErrors(f, r.Diagnosis)
+		if len(r.Matches) == 0 || r.Matches[0].Title == "" {
+			r.Asked = cmp.Or(f.near, f.text)
+			r.DidYou = codes.Suggest(r.Asked, 4)
+		}
+	case len(r.Diagnosis) > 0, f.kind == KindDialog, len(r.Matches) > 0, f.bounces != nil && len(f.events) > 0:
+		if len(r.Diagnosis) == 0 {
+			r.Diagnosis = f.diagnoses([]candidate{{cause: "unknown", confidence: 0.1}}, lang)
+		}
+	default:
+		r.Diagnosis = f.diagnoses([]candidate{{cause: "none", confidence: 1}}, lang)
+	}
+	return r
+}
+
+// onlyErrors drops the judgement on questions that are no errors: topics, and
+// numbered questions of a manual.
+func onlyErrors(f *facts, ds []Diagnosis) []Diagnosis {
+	for _, c := range f.codes {
+		for _, e := range c.entries() {
+			if e.Family == "topic" {
+				return nil
+			}
+		}
+	}
+	return ds
+}
+
+// logResult merges what the troubled lines of a log, or the recipients of a
+// bounce, say. Causes that more of them speak of come first.
+func (f *facts) logResult(r *Result, lang codes.Lang) {
+	var all []candidate
+	lines := map[string]int{}
+	seen := map[string]bool{}
+	of := map[string]*facts{}
+	r.Bounces = f.bounces
+	for _, e := range f.events {
+		cs := e.candidates()
+		if len(cs) > 0 {
+			lines[cs[0].cause]++
+		}
+		for _, c := range cs {
+			if of[c.cause] == nil {
+				of[c.cause] = e
+			}
+		}
+		all = append(all, cs...)
+		for _, m := range e.matches(lang) {
+			if !seen[m.Code] {
+				seen[m.Code] = true
+				r.Matches = append(r.Matches, m)
+			}
+		}
+		if b, ok := e.bounce(cs); ok && f.bounces == nil {
+			r.Bounces = append(r.Bounces, b)
+		}
+	}
+	all = rank(all)
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(lines[b.cause], lines[a.cause]) })
+	for _, c := range all {
+		r.Diagnosis = append(r.Diagnosis, of[c.cause].diagnoses([]candidate{c}, lang)...)
+	}
+	for _, e := range f.events {
+		if e.ctx.Recipient != "" || e.ctx.Server != "" || r.Context == nil {
+			r.Context = &e.ctx
+			if e.ctx.Recipient != "" {
+				break
+			}
+		}
+	}
+}
+
+// bounce is the delivery that a log line tells of, if it names a recipient.
+func (f *facts) bounce(cs []candidate) (Bounce, bool) {
+	e := f.event
+	if e.recipient == "" || e.outcome == unclear && e.status == "" {
+		return Bounce{}, false
+	}
+	b := Bounce{Recipient: e.recipient, StatusSource: "none", Diagnostic: cut(oneLine(e.reply), 1000), Command: e.command, RemoteHost: e.relay,
+		ReportingMTA: e.host, Source: "text", Action: "failed", Hard: true, Time: e.time, Reason: "undefined"}
+	if e.outcome == deferred {
+		b.Action, b.Hard = "delayed", false
+	}
+	for _, c := range f.codes {
+		switch {
+		case c.kind == kindReply && b.ReplyCode == "":
+			b.ReplyCode = c.canon
+		case c.kind == kindEnhanced && c.from == "" && b.Status == "":
+			b.Status, b.StatusSource = c.canon, "stated"
+		}
+	}
+	if strings.HasPrefix(b.Status, "4.") || b.Status == "" && strings.HasPrefix(b.ReplyCode, "4") {
+		b.Hard = false
+	}
+	for _, w := range f.words {
+		if w.entry != nil && w.entry.Reason != "" {
+			b.Reason = w.entry.Reason
+			return b, true
+		}
+	}
+	if len(cs) > 0 {
+		b.Reason = cmp.Or(reasonOf[cs[0].cause], b.Reason)
+	}
+	return b, true
+}
+
+// reasonOf is the bounce reason that a cause comes down to where the words of
+// the reply name none of their own.
+var reasonOf = map[string]string{
+	"user-unknown": "userunknown", "dns-failure": "hostunknown", "account-blocked": "suspend", "mailbox-full": "mailboxfull",
+	"message-too-large": "mesgtoobig", "rate-limit": "speeding", "blocklisted": "blocked", "ptr-missing": "requireptr",
+	"sender-rejected": "rejected", "spf-dkim-dmarc": "authfailure", "policy": "policyviolation", "spam-content": "spamdetected",
+	"relay-denied": "norelaying", "auth-required": "securityerror", "auth-failed": "securityerror", "auth-method": "securityerror",
+	"tls-required": "securityerror", "tls-cert": "failedstarttls", "tls-version": "failedstarttls", "tls-mismatch": "failedstarttls",
+	"connect-refused": "networkerror", "connect-timeout": "networkerror", "connection-reset": "networkerror", "server-timeout": "networkerror",
+	"network-unreachable": "networkerror", "mail-loop": "networkerror", "port25-blocked": "networkerror", "retry-expired": "expired",
+	"server-temporary": "systemerror", "disk-full-server": "systemfull", "syntax-error": "syntaxerror", "greylisted": "blocked",
+}
+
+// causeOfReason is the other way round, for the reasons that bounces state.
+var causeOfReason = map[string]string{
+	"userunknown": "user-unknown", "hostunknown": "dns-failure", "hasmoved": "user-unknown", "filtered": "policy", "suspend": "account-blocked",
+	"mailboxfull": "mailbox-full", "notaccept": "user-unknown", "mesgtoobig": "message-too-large", "exceedlimit": "message-too-large",
+	"speeding": "rate-limit", "toomanyconn": "rate-limit", "blocked": "blocklisted", "badreputation": "blocklisted", "requireptr": "ptr-missing",
+	"rejected": "sender-rejected", "authfailure": "spf-dkim-dmarc", "policyviolation": "policy", "notcompliantrfc": "syntax-error",
+	"spamdetected": "spam-content", "virusdetected": "policy", "contenterror": "syntax-error", "norelaying": "relay-denied",
+	"securityerror": "auth-required", "failedstarttls": "tls-mismatch", "networkerror": "server-timeout", "expired": "retry-expired",
+	"systemerror": "server-temporary", "systemfull": "disk-full-server", "mailererror": "server-temporary", "syntaxerror": "syntax-error",
+}

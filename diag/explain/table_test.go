@@ -1,0 +1,122 @@
+package explain
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailsrv/codes"
+)
+
+// The data files are compared with text as they stand, so they must stand in
+// the form that text is brought to.
+func TestSentencesAreCanonical(t *testing.T) {
+	seen := map[string]string{}
+	for _, s := range sections("sentences.txt") {
+		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
+			t.Errorf("[%s] is no cause", s.name)
+		}
+		if mode := strings.Join(s.args, " "); mode != "" && mode != "weak" && mode != "reply" {
+			t.Errorf("[%s %s]: unknown mode", s.name, mode)
+		}
+		for _, line := range s.lines {
+			if c := shortVowels(tight(codes.Fold(line))); c != line {
+				t.Errorf("%s: write %q as %q", s.name, line, c)
+			}
+			for _, p := range alternatives(line) {
+				if strings.ContainsAny(p, "{}|") || strings.HasPrefix(p, "*") || strings.HasSuffix(p, "*") || len(p) < 3 {
+					t.Errorf("%s: bad phrase %q", s.name, p)
+				}
+				if other, ok := seen[p]; ok && other != s.name+strings.Join(s.args, " ") {
+					t.Errorf("%q speaks of %s and of %s", p, other, s.name)
+				}
+				seen[p] = s.name + strings.Join(s.args, " ")
+			}
+		}
+	}
+	if len(seen) < 2000 {
+		t.Errorf("only %d sentences", len(seen))
+	}
+}
+
+// Every sentence is found in a text that holds it, as its cause.
+func TestEverySentenceIsFound(t *testing.T) {
+	for _, s := range sentences() {
+		text := strings.ReplaceAll(string(s.phrase), "*", " x ")
+		found := matchSentences(shortVowels(tight(codes.Fold("so: " + text + " ."))))
+		if !slices.ContainsFunc(found, func(m said) bool { return m.cause == s.cause }) {
+			t.Errorf("%s: %q is not found", s.cause, s.phrase)
+		}
+	}
+}
+
+// Ordinary texts hold none of the sentences that count everywhere.
+func TestSentencesAreQuietInProse(t *testing.T) {
+	f, err := os.Open("testdata/prose.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n := 0
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		n++
+		r := Explain(lines.Bytes(), codes.English)
+		if len(r.Matches) > 0 || len(r.Diagnosis) != 1 || r.Diagnosis[0].Cause != "none" || r.Input.Kind != KindText && r.Input.Kind != KindLog {
+			t.Errorf("%q: %s %v %+v", lines.Text(), r.Input.Kind, ids(r), r.Diagnosis)
+		}
+	}
+	if err := lines.Err(); err != nil || n < 40 {
+		t.Errorf("%d lines: %v", n, err)
+	}
+}
+
+func TestMoreCodes(t *testing.T) {
+	for _, s := range sections("more.txt") {
+		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
+			t.Errorf("[%s] is no cause", s.name)
+		}
+		for _, line := range s.lines {
+			code, symbol, _ := strings.Cut(line, " ")
+			c, ok := spell(code)
+			if !ok || len(c) != 1 || c[0].canon != code && !codes.Known(code) {
+				t.Errorf("%q is not read as a code: %v", code, c)
+				continue
+			}
+			if symbol != strings.ToUpper(symbol) || strings.Contains(symbol, " ") {
+				t.Errorf("%s: symbol %q", code, symbol)
+			}
+			r := Explain([]byte(code), codes.English)
+			if len(r.Matches) == 0 || r.Matches[0].Title == "" || len(r.Matches[0].Fixes) == 0 || !r.Recognised() {
+				t.Errorf("%s: %+v", code, r)
+			}
+			if !codes.Known(code) && (len(r.Diagnosis) == 0 || r.Diagnosis[0].Cause != s.name) {
+				t.Errorf("%s: %+v, want %s", code, r.Diagnosis, s.name)
+			}
+		}
+	}
+}
+
+func TestLabelsAreFlat(t *testing.T) {
+	for _, s := range sections("labels.txt") {
+		for _, line := range s.lines {
+			if clean(line) != line {
+				t.Errorf("%s: write %q as %q", s.name, line, clean(line))
+			}
+		}
+	}
+	for _, name := range []string{"account", "server", "protocol", "port", "tls", "response", "server_error", "socket_error", "error_number", "recipient", "sender", "subject"} {
+		if !slices.ContainsFunc(sections("labels.txt"), func(s section) bool { return s.name == name }) {
+			t.Errorf("no labels for %s", name)
+		}
+	}
+}
+
+func TestAlternatives(t *testing.T) {
+	got := alternatives("{a|b} x {c|d}")
+	if want := []string{"a x c", "b x c", "a x d", "b x d"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
