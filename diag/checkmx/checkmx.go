@@ -19,6 +19,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/diag/checkmx/record"
 	"mailsrv/probes/dial"
 	"mailsrv/probes/dns"
 )
@@ -200,6 +201,12 @@ type judge struct {
 	ran bool
 	out []diag.Finding
 	pub []Publish
+
+	// How the one record of the family must change, and the findings that say
+	// so: see spfFix.
+	mended     []string
+	spfEdits   []func(*record.SPF) *record.SPF
+	dmarcEdits []func(*record.DMARC) *record.DMARC
 }
 
 // add gives a finding with its usual status.

@@ -33,10 +33,8 @@ func judgeDMARC(j *judge) {
 	default:
 		j.dmarcMissing(d)
 	}
-	if len(j.out) == 0 || j.out[0].ID == "dmarc.inherited" {
-		if own.Record != nil {
-			j.publish("dmarc.ok", "_dmarc."+j.Domain, "TXT", dns.Quote(own.Record.String()))
-		}
+	if own.Record != nil && len(j.dmarcEdits) == 0 {
+		j.publish("dmarc.ok", "_dmarc."+j.Domain, "TXT", dns.Quote(own.Record.String()))
 	}
 }
 
@@ -114,6 +112,17 @@ func (j *judge) dmarcInherited(from *DMARCStep) {
 	}
 }
 
+// dmarcEdit says how the record must change because of a finding: see spfFix.
+func (j *judge) dmarcEdit(f *diag.Finding, edit func(*record.DMARC) *record.DMARC) {
+	j.mended = append(j.mended, f.ID)
+	j.dmarcEdits = append(j.dmarcEdits, edit)
+}
+
+// set is the edit that gives a tag a value; an empty one takes it out.
+func set(name, value string) func(*record.DMARC) *record.DMARC {
+	return func(r *record.DMARC) *record.DMARC { return r.With(name, value) }
+}
+
 // dmarcOwn judges what the domain's own record does.
 func (j *judge) dmarcOwn(own *DMARCStep) {
 	r := own.Record
@@ -121,30 +130,32 @@ func (j *judge) dmarcOwn(own *DMARCStep) {
 	if len(r.Ignored) > 0 {
 		f := j.add("dmarc.syntax", j.Domain, diag.Evidence{"record": text, "part": strings.Join(r.Ignored, "; "), "reason": "ignored"})
 		*f = f.As(diag.Warn)
-		good := r
 		for _, part := range r.Ignored {
 			name, _, _ := strings.Cut(part, "=")
-			good = good.With(name, "")
+			j.dmarcEdit(f, set(name, ""))
 		}
-		j.dmarcFix(f, good.String())
 	}
 	switch {
 	case r.P == "none":
 		f := j.add("dmarc.policy_none", j.Domain, diag.Evidence{"record": text, "at": j.Domain, "given": r.HasP})
-		j.dmarcFix(f, r.With("p", "quarantine").With("sp", "").With("pct", "").String())
+		j.dmarcEdit(f, func(r *record.DMARC) *record.DMARC { return r.With("p", "quarantine").With("sp", "").With("pct", "") })
 	case r.SP == "none":
 		f := j.add("dmarc.sp_weaker", j.Domain, diag.Evidence{"record": text, "policy": r.P})
-		j.dmarcFix(f, r.With("sp", "").String())
+		j.dmarcEdit(f, set("sp", ""))
 	}
 	if r.Pct < 100 {
 		f := j.add("dmarc.partial", j.Domain, diag.Evidence{"record": text, "pct": r.Pct})
-		j.dmarcFix(f, r.With("pct", "").String())
+		j.dmarcEdit(f, set("pct", ""))
 	}
 	if len(r.Rua) == 0 && !j.null() {
 		f := j.add("dmarc.no_rua", j.Domain, diag.Evidence{"record": text})
-		j.dmarcFix(f, r.With("rua", "mailto:postmaster@"+j.Domain).String())
+		j.dmarcEdit(f, set("rua", "mailto:postmaster@"+j.Domain))
 	}
 	j.dmarcReports(r)
+	for _, edit := range j.dmarcEdits {
+		r = edit(r)
+	}
+	j.finish("_dmarc."+j.Domain, r.String)
 }
 
 func (j *judge) dmarcReports(r *record.DMARC) {
@@ -152,7 +163,10 @@ func (j *judge) dmarcReports(r *record.DMARC) {
 		switch {
 		case to.Domain == "":
 			f := j.add("dmarc.rua_invalid", j.Domain, diag.Evidence{"tag": to.Tag, "uri": to.URI})
-			j.dmarcFix(f, repairURI(r, to))
+			*f = f.With("fix", "")
+			if list := repairURI(r, to); list != "" {
+				j.dmarcEdit(f, set(to.Tag, list))
+			}
 		case !to.Takes:
 			if to.Domain == j.Domain && !j.null() {
 				continue // mx.none says it
@@ -168,7 +182,7 @@ func (j *judge) dmarcReports(r *record.DMARC) {
 	}
 }
 
-// repairURI is the record with a mailto: put before a bare address.
+// repairURI is the list of addresses with a mailto: put before a bare one.
 func repairURI(r *record.DMARC, bad *ReportTo) string {
 	uri := "mailto:" + bad.URI[strings.LastIndexAny(bad.URI, ":/")+1:]
 	if _, ok := record.MailtoDomain(uri); !ok {
@@ -184,5 +198,5 @@ func repairURI(r *record.DMARC, bad *ReportTo) string {
 			list[i] = uri
 		}
 	}
-	return r.With(bad.Tag, strings.Join(list, ",")).String()
+	return strings.Join(list, ",")
 }

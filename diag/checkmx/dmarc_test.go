@@ -44,6 +44,7 @@ func TestDMARC(t *testing.T) {
 		{name: "ignored value", lab: at("v=DMARC1; p=reject; adkim=x; " + rua), want: []string{"warn dmarc.syntax example.test"}, record: rec("v=DMARC1; p=reject; " + rua)},
 		{name: "wrong place", lab: at("example.test. TXT \"v=DMARC1; p=reject\""), want: []string{"fail dmarc.wrong_place example.test"}, record: rec("v=DMARC1; p=reject")},
 		{name: "none", lab: at("v=DMARC1; p=none; sp=none; " + rua), want: []string{"warn dmarc.policy_none example.test"}, record: rec("v=DMARC1; p=quarantine; " + rua)},
+		{name: "none and no reports", lab: at("v=DMARC1; p=none"), want: []string{"warn dmarc.policy_none example.test"}, info: []string{"dmarc.no_rua example.test"}, record: rec("v=DMARC1; p=quarantine; rua=mailto:postmaster@example.test")},
 		{name: "no policy", lab: at("v=DMARC1; " + rua), want: []string{"warn dmarc.policy_none example.test"}, record: rec("v=DMARC1; p=quarantine; " + rua)},
 		{name: "subdomains weaker", lab: at("v=DMARC1; p=reject; sp=none; " + rua), want: []string{"warn dmarc.sp_weaker example.test"}, record: rec("v=DMARC1; p=reject; " + rua)},
 		{name: "partial", lab: at("v=DMARC1; p=reject; pct=20; " + rua), info: []string{"dmarc.partial example.test"}},

@@ -54,9 +54,12 @@ func judgeMTASTS(j *judge) {
 func (j *judge) policyFile(mode string) string {
 	var hosts []string
 	for _, h := range j.Hosts {
-		if h.Form == "" {
+		if j.usable(h) {
 			hosts = append(hosts, h.Name)
 		}
+	}
+	if len(hosts) == 0 {
+		hosts = j.hostNames()
 	}
 	return strings.TrimSpace(record.PolicyFor(mode, hosts))
 }

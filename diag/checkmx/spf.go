@@ -2,6 +2,7 @@ package checkmx
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"mailsrv/diag"
@@ -47,7 +48,8 @@ func judgeSPF(j *judge) {
 	if n.Record != nil {
 		j.spfAdvice(n)
 	}
-	if len(j.out) == 0 {
+	j.spfFinish(n.Record)
+	if len(j.mended) == 0 && n.Record != nil {
 		j.publish("spf.ok", j.Domain, "TXT", dns.Quote(n.Record.String()))
 	}
 }
@@ -65,14 +67,32 @@ func (j *judge) policyLookup(policy string, a *dns.Answer) {
 
 func (j *judge) txtLine(text string) string { return line(j.Domain, "TXT", dns.Quote(text)) }
 
-// fix gives the domain's own record in its right form, if there is one.
-func (j *judge) spfFix(f *diag.Finding, r *record.SPF) {
-	text := ""
-	if r != nil {
-		text = j.txtLine(r.String())
-		j.publish(f.ID, j.Domain, "TXT", dns.Quote(r.String()))
+// spfFix says how the domain's own record must change because of a finding. In
+// the end each of them shows the one record that mends them all, so that nobody
+// pastes one fault back with the remedy of another.
+func (j *judge) spfFix(f *diag.Finding, edit func(*record.SPF) *record.SPF) {
+	j.mended = append(j.mended, f.ID)
+	j.spfEdits = append(j.spfEdits, edit)
+}
+
+func (j *judge) spfFinish(r *record.SPF) {
+	for _, edit := range j.spfEdits {
+		r = edit(r)
 	}
-	*f = f.With("fix", text)
+	j.finish(j.Domain, func() string { return r.String() })
+}
+
+// finish gives the mended record to all findings that ask for a change of it.
+func (j *judge) finish(name string, text func() string) {
+	for i := range j.out {
+		f := &j.out[i]
+		if slices.Contains(j.mended, f.ID) && f.Subject == j.Domain {
+			*f = f.With("fix", line(name, "TXT", dns.Quote(text())))
+		}
+	}
+	if len(j.mended) > 0 {
+		j.publish(j.mended[0], name, "TXT", dns.Quote(text()))
+	}
 }
 
 func (j *judge) spfMultiple(n *SPFNode) {
@@ -85,7 +105,8 @@ func (j *judge) spfMultiple(n *SPFNode) {
 	f := j.add("spf.multiple", n.Domain, diag.Evidence{"records": n.Texts, "domain": j.Domain})
 	*f = f.With("fix", "")
 	if n.Domain == j.Domain && len(all) > 0 {
-		j.spfFix(f, record.Merge(all))
+		j.spfFix(f, func(*record.SPF) *record.SPF { return record.Merge(all) })
+		j.spfFinish(nil)
 	}
 }
 
@@ -140,7 +161,7 @@ func (j *judge) spfSyntax(n *SPFNode) bool {
 			*f = f.With("fix", "")
 			if fixed := record.RepairSPF(text); fixed != "" && x.Domain == j.Domain {
 				r, _ := record.ParseSPF(fixed)
-				j.spfFix(f, r)
+				j.spfFix(f, func(*record.SPF) *record.SPF { return r })
 			}
 			return true
 		case len(x.Texts) > 1:
@@ -161,7 +182,7 @@ func (j *judge) spfLoop(n *SPFNode) bool {
 		f := j.add("spf.include_loop", j.Domain, diag.Evidence{"term": t.Text, "at": owner.Domain, "back_to": t.Child.Domain})
 		*f = f.With("fix", "")
 		if owner == n {
-			j.spfFix(f, n.Record.Without(func(x record.Term) bool { return x.Text == t.Text }))
+			j.spfFix(f, without(func(x record.Term) bool { return x.Text == t.Text }))
 		}
 	})
 	return found
@@ -178,7 +199,10 @@ func (j *judge) spfTooMany(n *SPFNode) bool {
 		}
 	}
 	f := j.add("spf.too_many_lookups", j.Domain, diag.Evidence{"lookups": n.Lookups, "tree": n.tree(""), "largest": largest, "largest_lookups": cut})
-	j.spfFix(f, n.flatter())
+	*f = f.With("fix", "")
+	if flat, left := n.flatter(); left <= spfLookups {
+		j.spfFix(f, flat)
+	}
 	return true
 }
 
@@ -197,32 +221,43 @@ func (n *SPFNode) tree(indent string) []string {
 	return out
 }
 
-// flatter is the record with addresses in place of its a and mx terms, if that
-// brings it within the limit.
-func (n *SPFNode) flatter() *record.SPF {
-	out := &record.SPF{}
-	left := n.Lookups
+// flatter puts addresses in place of a and mx terms, and tells how many look-ups
+// are left then.
+func (n *SPFNode) flatter() (edit func(*record.SPF) *record.SPF, left int) {
+	left = n.Lookups
+	flat := map[string][]netip.Prefix{}
 	for _, t := range n.Terms {
-		if (t.Name == "a" || t.Name == "mx") && t.Qualifier == '+' && !t.Macro && t.Failed == "" && len(t.Prefixes) > 0 {
+		if (t.Name == "a" || t.Name == "mx") && t.Qualifier == '+' && !t.Macro && t.Failed == "" {
+			flat[t.Text] = t.Prefixes
 			left--
-			for _, p := range t.Prefixes {
+		}
+	}
+	return func(r *record.SPF) *record.SPF {
+		out := &record.SPF{}
+		for _, t := range r.Terms {
+			prefixes, ok := flat[t.Text]
+			if !ok {
+				out.Terms = append(out.Terms, t)
+			}
+			for _, p := range prefixes {
 				ip := record.IPTerm(p)
 				if !slices.ContainsFunc(out.Terms, func(x record.Term) bool { return x.Text == ip.Text }) {
 					out.Terms = append(out.Terms, ip)
 				}
 			}
-			continue
 		}
-		if (t.Name == "a" || t.Name == "mx") && t.Void {
-			left--
-			continue
-		}
-		out.Terms = append(out.Terms, t.Term)
-	}
-	if left > spfLookups {
-		return nil
-	}
-	return out
+		return out
+	}, left
+}
+
+// without is the edit that takes terms out.
+func without(drop func(record.Term) bool) func(*record.SPF) *record.SPF {
+	return func(r *record.SPF) *record.SPF { return r.Without(drop) }
+}
+
+// ending is the edit that gives the record another end.
+func ending(all string) func(*record.SPF) *record.SPF {
+	return func(r *record.SPF) *record.SPF { return r.Ending(all) }
 }
 
 func (j *judge) spfMissing(n *SPFNode) bool {
@@ -236,11 +271,13 @@ func (j *judge) spfMissing(n *SPFNode) bool {
 		f := j.add("spf.include_missing", j.Domain, diag.Evidence{"term": t.Text, "at": owner.Domain, "target": c.Domain, "exists": c.Answer.Outcome != dns.NXDomain})
 		*f = f.With("fix", "")
 		if owner == n {
-			r := n.Record.Without(func(x record.Term) bool { return x.Text == t.Text })
-			if r.All() == nil && r.Redirect() == nil {
-				r = r.Ending("~all")
-			}
-			j.spfFix(f, r)
+			j.spfFix(f, func(r *record.SPF) *record.SPF {
+				r = r.Without(func(x record.Term) bool { return x.Text == t.Text })
+				if r.All() == nil && r.Redirect() == nil {
+					r = r.Ending("~all")
+				}
+				return r
+			})
 		}
 	})
 	return found
@@ -257,7 +294,7 @@ func (j *judge) spfVoid(n *SPFNode) bool {
 		}
 	})
 	f := j.add("spf.void_lookups", j.Domain, diag.Evidence{"terms": terms, "count": n.Void})
-	j.spfFix(f, n.Record.Without(func(x record.Term) bool {
+	j.spfFix(f, without(func(x record.Term) bool {
 		return slices.ContainsFunc(n.Terms, func(t *SPFTerm) bool { return t.Void && t.Text == x.Text })
 	}))
 	return true
@@ -276,10 +313,6 @@ func (n *SPFNode) last() *SPFNode {
 // spfAdvice is for what a record that works does.
 func (j *judge) spfAdvice(n *SPFNode) {
 	permerror := slices.ContainsFunc(j.out, func(f diag.Finding) bool { return f.Status == diag.Fail })
-	own := func(r *record.SPF, id string, ev diag.Evidence) {
-		f := j.add(id, j.Domain, ev)
-		j.spfFix(f, r)
-	}
 	last := n.last()
 	all := last.Record.All()
 	switch open, via := n.passesAll(0); {
@@ -288,20 +321,22 @@ func (j *judge) spfAdvice(n *SPFNode) {
 		f := j.add("spf.plus_all", j.Domain, ev)
 		*f = f.With("fix", "")
 		if slices.ContainsFunc(n.Record.Terms, func(t record.Term) bool { return t.Text == via }) {
-			j.spfFix(f, n.Record.Without(func(t record.Term) bool { return t.Name != "redirect" && t.Text == via }).Ending("~all"))
+			j.spfFix(f, func(r *record.SPF) *record.SPF {
+				return r.Without(func(t record.Term) bool { return t.Text == via }).Ending("~all")
+			})
 		}
 	case all != nil && all.Qualifier == '?':
 		ev := diag.Evidence{"record": last.Record.String(), "at": last.Domain}
 		f := j.add("spf.neutral_all", j.Domain, ev)
 		*f = f.With("fix", "")
 		if last == n {
-			j.spfFix(f, n.Record.Ending("~all"))
+			j.spfFix(f, ending("~all"))
 		}
 	case all == nil && !slices.ContainsFunc(last.Terms, func(t *SPFTerm) bool { return t.Name == "redirect" }):
 		f := j.add("spf.no_all", j.Domain, diag.Evidence{"record": last.Record.String(), "at": last.Domain})
 		*f = f.With("fix", "")
 		if last == n {
-			j.spfFix(f, n.Record.Ending("~all"))
+			j.spfFix(f, ending("~all"))
 		}
 	}
 	if ignored := n.Record.Ignored(); len(ignored) > 0 {
@@ -310,11 +345,13 @@ func (j *judge) spfAdvice(n *SPFNode) {
 			terms = append(terms, t.Text)
 		}
 		all := n.Record.All().Text
-		own(n.Record.Ending(all), "spf.after_all", diag.Evidence{"terms": terms, "all": all})
+		f := j.add("spf.after_all", j.Domain, diag.Evidence{"terms": terms, "all": all})
+		j.spfFix(f, func(r *record.SPF) *record.SPF { return r.Ending(r.All().Text) })
 	}
 	for _, x := range []*SPFNode{n, last} {
 		if slices.ContainsFunc(x.Terms, func(t *SPFTerm) bool { return t.Name == "ptr" }) {
-			own(n.Record.Without(func(t record.Term) bool { return t.Name == "ptr" }), "spf.ptr", diag.Evidence{"record": x.Record.String()})
+			f := j.add("spf.ptr", j.Domain, diag.Evidence{"record": x.Record.String()})
+			j.spfFix(f, without(func(t record.Term) bool { return t.Name == "ptr" }))
 		}
 	}
 	j.spfPrivate(n)

@@ -73,7 +73,9 @@ func TestSPF(t *testing.T) {
 		{name: "private", lab: spf("v=spf1 mx ip4:192.168.0.0/16 ip6:fd00::1 -all"), want: []string{"warn spf.private_range example.test"}, record: txt("v=spf1 mx -all")},
 		{name: "too long", lab: policy("spf", "example.test. TXT \"v=spf1 mx -all\"\nexample.test. TXT \""+strings.Repeat("x", 250)+"\" \""+strings.Repeat("y", 250)+"\""), want: []string{"warn spf.too_long example.test"}},
 		{name: "not covered", lab: spf("v=spf1 ip4:192.0.2.1 -all"), info: []string{"spf.mx_not_covered example.test"}},
-		{name: "two faults", lab: spf("v=spf1 ptr ?all"), want: []string{"warn spf.neutral_all example.test", "warn spf.ptr example.test"}},
+		{name: "two faults", lab: spf("v=spf1 ptr ?all"), want: []string{"warn spf.neutral_all example.test", "warn spf.ptr example.test"}, record: txt("v=spf1 ~all")},
+		{name: "too many, and more", lab: spf(append([]string{"v=spf1 include:a.test include:b.test mx ptr a:x.test a:y.test ?all"}, eleven[1:]...)...), want: []string{"fail spf.too_many_lookups example.test", "warn spf.neutral_all example.test", "warn spf.ptr example.test"},
+			record: txt("v=spf1 include:a.test include:b.test ip4:192.0.2.1 ip4:192.0.2.2 ip4:192.0.2.8 ~all")},
 	})
 }
 

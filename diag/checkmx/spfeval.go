@@ -62,7 +62,7 @@ func (j *judge) spfPrivate(n *SPFNode) {
 	}
 	if len(terms) > 0 {
 		f := j.add("spf.private_range", j.Domain, diag.Evidence{"terms": terms})
-		j.spfFix(f, n.Record.Without(func(t record.Term) bool { return slices.Contains(terms, t.Text) }))
+		j.spfFix(f, without(func(t record.Term) bool { return slices.Contains(terms, t.Text) }))
 	}
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -17,7 +18,23 @@ func (p *Printer) CheckMX(r *checkmx.Report) {
 	fmt.Fprintln(p.W, p.Bold(r.Domain))
 	p.path(r)
 	p.Blank()
-	p.Findings(r.Findings)
+	p.Findings(p.brief(r.Findings))
+}
+
+// brief leaves of a note its title, so that what is wrong fits one screen; -v
+// shows the rest. Where notes are all there is, they stay as they are.
+func (p *Printer) brief(fs []diag.Finding) []diag.Finding {
+	s := diag.Summarize(fs)
+	if p.Verbose || s.Fail+s.Warn+s.Skip == 0 && s.Info <= 2 {
+		return fs
+	}
+	out := slices.Clone(fs)
+	for i, f := range out {
+		if f.Status == diag.Info {
+			out[i].Detail, out[i].Causes, out[i].Fixes = "", nil, nil
+		}
+	}
+	return out
 }
 
 // path draws domain → MX → address → PTR → TLS, one line an address, with a
