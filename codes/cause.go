@@ -44,6 +44,9 @@ var causes = sync.OnceValue(func() map[string]string {
 
 // CauseOf returns the cause of that name, or nil when the list has no such word.
 func CauseOf(word string) *Cause {
+	if c, ok := decodedCauses.Load(word); ok {
+		return c.(*Cause)
+	}
 	chunk, ok := causes()[word]
 	if !ok {
 		return nil
@@ -54,8 +57,12 @@ func CauseOf(word string) *Cause {
 	if err := toml.Unmarshal([]byte(chunk), &doc); err != nil || len(doc.Cause) != 1 {
 		panic(fmt.Sprintf("codes: data/causes.toml: %q: %v", word, err))
 	}
+	decodedCauses.Store(word, doc.Cause[0])
 	return doc.Cause[0]
 }
+
+// decodedCauses keeps what was decoded: a batch asks for the same few.
+var decodedCauses sync.Map
 
 // CauseWords is the closed list of causes.
 var CauseWords = []string{

@@ -1,5 +1,7 @@
 package codes
 
+import "math/bits"
+
 // phraseFinder looks for many phrases in one text at the cost of little more
 // than reading the text: every phrase has a probe, four bytes that must stand
 // in the text for the phrase to match, and only phrases whose probe stands
@@ -86,13 +88,20 @@ type extent struct{ from, to int }
 // first returns where the first phrase of the span that stands in the text
 // does so.
 func (x found) first(s span) (at extent, ok bool) {
-	for i := s.from; i < s.to; i++ {
-		if x.bits[i>>6]&(1<<(i&63)) == 0 {
+	for i := s.from; i < s.to; {
+		word := x.bits[i>>6] >> (i & 63)
+		if word == 0 {
+			i = (i>>6 + 1) << 6
 			continue
+		}
+		i += bits.TrailingZeros64(word)
+		if i >= s.to {
+			break
 		}
 		if from, to, ok := x.finder.phrases[i].Match(x.text); ok {
 			return extent{from, to}, true
 		}
+		i++
 	}
 	return extent{}, false
 }

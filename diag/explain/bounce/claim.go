@@ -39,7 +39,10 @@ func (m *message) claims(n *notice) []claim {
 	r := m.reports(n)
 	entries := m.entries(n)
 	failed := m.failedRecipients()
-	date := m.header.get("Date")
+	date := ""
+	if len(r.recipients) == 0 || r.recipients[0].lastAttempt == "" {
+		date = rfc3339(m.header.get("Date"))
+	}
 
 	var out []claim
 	for i := range r.recipients {
@@ -49,7 +52,7 @@ func (m *message) claims(n *notice) []claim {
 			remote: x.remote, reporting: r.reportingMTA, category: x.category, source: fromReport, time: rfc3339(x.lastAttempt),
 		}
 		if c.time == "" {
-			c.time = rfc3339(date)
+			c.time = date
 		}
 		c.recipient, c.original = x.final, x.original
 		for _, a := range []string{x.original, x.actual} {
@@ -70,7 +73,7 @@ func (m *message) claims(n *notice) []claim {
 	if len(out) > 0 {
 		return out
 	}
-	return m.spoken(n, entries, failed, r.reportingMTA, rfc3339(date))
+	return m.spoken(n, entries, failed, r.reportingMTA, date)
 }
 
 // spoken makes claims of a notice that has no report beside it.
