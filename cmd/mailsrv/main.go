@@ -157,8 +157,8 @@ func (a *app) printer() *report.Printer {
 	f, isFile := a.stdout.(*os.File)
 	isTerminal := isFile && term.IsTerminal(int(f.Fd()))
 	if isTerminal {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			p.Width = w
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
+			p.Width, p.Height = w, h
 		}
 	}
 	p.Color = a.colorFlag == "always" ||

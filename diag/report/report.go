@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
-	"github.com/charmbracelet/x/ansi"
 	"github.com/fatih/color"
 
 	"mailsrv/codes"
@@ -24,6 +23,7 @@ type Printer struct {
 	Lang    codes.Lang
 	Color   bool
 	Width   int
+	Height  int  // lines an answer should keep to (24 when zero)
 	Verbose bool // also show evidence, and what is healthy, one by one
 }
 
@@ -71,7 +71,7 @@ func (p *Printer) Labelled(indent int, label string, hang int, text string) {
 	if gap := hang - lipgloss.Width(pad); gap > 0 && label != "" {
 		pad += strings.Repeat(" ", gap)
 	}
-	body := ansi.Wrap(text, max(20, p.width()-hang), " ")
+	body := strings.Join(wrap(text, max(20, p.width()-hang)), "\n")
 	if label == "" && indent == 0 {
 		lines := strings.Split(body, "\n")
 		for i := range lines[1:] {

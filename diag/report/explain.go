@@ -1,0 +1,333 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"mailsrv/codes"
+	"mailsrv/diag"
+	"mailsrv/diag/explain"
+)
+
+// screen is how many lines an answer keeps to, so that its first line is not
+// scrolled away: those of the terminal less the prompt, or of the smallest usual
+// one. --verbose shows everything.
+func (p *Printer) screen() int { return max(24, p.Height-1) }
+
+// Explain writes what an input means: the answer first, then the steps.
+func (p *Printer) Explain(r *explain.Result) {
+	if r.Input.Error != "" {
+		p.Line(0, r.Input.Error)
+	}
+	switch {
+	case r.Input.Kind == explain.KindEmpty:
+		p.Line(0, p.Lang.Pick("There is nothing to explain: the input is empty.", "入力が空なので、説明するものがありません。"))
+	case r.Input.Kind == explain.KindBinary:
+		p.Line(0, p.Lang.Pick("This is binary data, no text: give the message as text or as an .eml file.", "テキストではないデータです。メッセージをテキストか .eml ファイルで渡してください。"))
+	case r.Extracted != nil:
+		p.extracted(r)
+	case r.Input.Kind == explain.KindCode && len(r.Matches) > 0 && r.Matches[0].Title != "":
+		p.code(r)
+	case r.Input.Kind == explain.KindCode:
+		p.unknownCode(r)
+	case len(r.Diagnosis) > 0 && r.Diagnosis[0].Cause != "none":
+		p.diagnosis(r)
+	default:
+		p.noError(r)
+	}
+}
+
+// code shows a single code: what it means, why, what to do.
+func (p *Printer) code(r *explain.Result) {
+	m := r.Matches[0]
+	head := p.lines(func(p *Printer) {
+		code := m.Code
+		if len(r.Matches) > 1 && r.Matches[1].DerivedFrom == m.Code {
+			code += " = " + r.Matches[1].Code
+		}
+		p.Line(2, p.Bold(code+"  "+m.Title))
+		if m.Symbol != "" && !strings.EqualFold(m.Symbol, m.Code) || m.Raw != "" {
+			p.Line(2, p.Faint(joinNonEmpty("  ", m.Raw, m.Symbol)))
+		}
+		p.Line(0, m.Meaning)
+	})
+	foot := p.lines(func(p *Printer) {
+		p.acts(m.Who, m.Temporary)
+		for _, other := range r.Matches[1:] {
+			if other.Title != "" && other.DerivedFrom == "" {
+				p.Labelled(0, other.Code, len(other.Code)+2, p.cut(other.Title, len(other.Code)+2))
+			}
+		}
+		see := slices.DeleteFunc(slices.Concat(m.Related, m.References), func(s string) bool { return s == m.Code })
+		if len(see) > 0 {
+			p.Line(0, p.Faint(p.cut(p.Lang.Pick("See also: ", "参照: ")+strings.Join(see, ", "), 0)))
+		}
+	})
+	causes := p.items(m.Causes, "-")
+	steps := p.items(m.Fixes, "")
+	if len(causes) == 0 || len(steps) == 0 {
+		p.write(slices.Concat(head, foot))
+		return
+	}
+	const headings = 2
+	room := p.screen() - len(head) - len(foot) - headings
+	steps, moreSteps := p.fit(steps, room-len(causes[0]))
+	room -= count(steps)
+	causes, moreCauses := p.fit(causes, room)
+	blank := func(left int) {
+		if room-count(causes) >= left || p.Verbose {
+			p.Blank()
+		}
+	}
+	p.write(head)
+	blank(2)
+	p.heading(p.Lang.Pick("Likely causes", "考えられる原因"), moreCauses)
+	p.write(slices.Concat(causes...))
+	blank(3)
+	p.heading(p.Lang.Pick("What to do", "対処"), moreSteps)
+	p.write(slices.Concat(steps...))
+	blank(1)
+	p.write(foot)
+}
+
+// items renders list items, each with its mark, or numbered.
+func (p *Printer) items(texts []string, mark string) [][]string {
+	var out [][]string
+	for i, t := range texts {
+		label := mark
+		if label == "" {
+			label = fmt.Sprintf("%d.", i+1)
+		}
+		out = append(out, p.lines(func(p *Printer) { p.Labelled(1, label, len(label)+2, t) }))
+	}
+	return out
+}
+
+// fit drops the last items until the rest has room, but never the first.
+func (p *Printer) fit(items [][]string, room int) (kept [][]string, dropped int) {
+	kept = items
+	for !p.Verbose && len(kept) > 1 && count(kept) > room {
+		kept = kept[:len(kept)-1]
+	}
+	return kept, len(items) - len(kept)
+}
+
+func count(items [][]string) int {
+	n := 0
+	for _, x := range items {
+		n += len(x)
+	}
+	return n
+}
+
+// cut shortens s to the rest of one line that already holds some cells.
+func (p *Printer) cut(s string, used int) string {
+	return ansi.Truncate(s, p.width()-used, "…")
+}
+
+// diagnosis shows what a dialog, a reply or a log comes down to.
+func (p *Printer) diagnosis(r *explain.Result) {
+	d := r.Diagnosis[0]
+	head := p.lines(func(p *Printer) {
+		p.Line(2, p.Bold(d.Title)+"  "+p.Faint(sureness(d)))
+		if d.Why != "" {
+			p.Line(0, d.Why)
+		}
+		if len(d.Evidence) > 0 {
+			p.Labelled(0, p.Lang.Pick("Because:", "根拠:"), 9, strings.Join(d.Evidence, " · "))
+		}
+	})
+	foot := p.lines(func(p *Printer) {
+		p.acts(d.Who, d.Temporary)
+		if d.Verify != nil {
+			p.Labelled(0, p.Lang.Pick("Check it:", "確認:"), 10, d.Verify.Command+" "+strings.Join(d.Verify.Args, " "))
+		}
+		for i, o := range r.Diagnosis[1:] {
+			indent, label := 0, p.Lang.Pick("Or:", "または:")
+			if i > 0 {
+				indent, label = 9, ""
+			}
+			p.Labelled(indent, label, 9, p.cut(o.Title, 9+len(sureness(o))+2)+"  "+p.Faint(sureness(o)))
+		}
+	})
+	var fixes [][]string
+	for i := range d.Fixes {
+		fixes = append(fixes, p.lines(func(p *Printer) { p.fix(i, d.Fixes[i]) }))
+	}
+	room := p.screen() - len(head) - len(foot) - 2 // the list of codes: a blank line and one more
+	fixes, more := p.fit(fixes, room)
+	if more > 0 { // saying so takes a line
+		room--
+		fixes, _ = p.fit(fixes, room)
+		more = len(d.Fixes) - len(fixes)
+	}
+	room -= count(fixes)
+	blank := func() {
+		if room > 0 || p.Verbose {
+			room--
+			p.Blank()
+		}
+	}
+	p.write(head)
+	blank()
+	p.write(slices.Concat(fixes...))
+	if more > 0 {
+		p.Line(0, p.Faint(p.more(more)))
+	}
+	blank()
+	p.write(foot)
+	p.codes(r, room+1)
+}
+
+func sureness(d explain.Diagnosis) string {
+	return fmt.Sprintf("[%s %d%%]", d.Cause, int(d.Confidence*100+0.5))
+}
+
+func (p *Printer) more(n int) string {
+	return fmt.Sprintf(p.Lang.Pick("(%d more with -v)", "(ほか %d 件は -v で表示)"), n)
+}
+
+func (p *Printer) fix(i int, f diag.Fix) {
+	label := fmt.Sprintf("%d.", i+1)
+	p.Labelled(1, label, len(label)+2, f.Text)
+	if f.Command != "" {
+		p.verbatim(len(label)+2, "$ "+f.Command)
+	}
+	if f.Record != "" {
+		p.verbatim(len(label)+2, f.Record)
+	}
+}
+
+// codes lists what stands in the text, one line each; without room for that,
+// all on one.
+func (p *Printer) codes(r *explain.Result, room int) {
+	var found []explain.Match
+	width := 0
+	for _, m := range r.Matches {
+		if !strings.Contains(m.Code, "/") { // the words of the text: the diagnosis quotes them
+			found = append(found, m)
+			width = max(width, len(m.Code))
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	p.Blank()
+	if len(found) > max(room, 1) && !p.Verbose {
+		var names []string
+		for _, m := range found {
+			names = append(names, m.Code)
+		}
+		p.Line(2, p.Faint(p.Lang.Pick("Codes in it: ", "含まれるコード: ")+strings.Join(names, ", ")))
+		return
+	}
+	for _, m := range found {
+		title := m.Title
+		if title == "" {
+			title = p.Lang.Pick("not in the catalogue", "カタログにありません")
+		}
+		p.Labelled(0, m.Code, width+2, p.Faint(p.cut(title, width+2)))
+	}
+}
+
+func (p *Printer) noError(r *explain.Result) {
+	d := diagOf(r)
+	p.Line(0, p.Bold(d.Title))
+	if d.Why != "" {
+		p.Line(0, d.Why)
+	}
+}
+
+func diagOf(r *explain.Result) explain.Diagnosis {
+	if len(r.Diagnosis) > 0 {
+		return r.Diagnosis[0]
+	}
+	return explain.Diagnosis{}
+}
+
+func (p *Printer) unknownCode(r *explain.Result) {
+	what := r.Asked
+	if len(r.Matches) > 0 {
+		what = r.Matches[0].Code
+	}
+	p.Line(0, p.Bold(fmt.Sprintf(p.Lang.Pick("%s is not in the catalogue.", "%s はカタログにありません。"), what)))
+	if len(r.DidYou) > 0 {
+		p.Line(0, p.Lang.Pick("Did you mean ", "もしかして: ")+strings.Join(r.DidYou, p.Lang.Pick(", ", "、"))+p.Lang.Pick("?", ""))
+	}
+	p.Line(0, p.Lang.Pick("Paste the whole message: its words often say more than the code.", "メッセージ全体を貼り付けてください。コードより本文の方が手がかりになることがよくあります。"))
+}
+
+// toolRows are the names of what is read from pasted tool output, in the order
+// to show them.
+var toolRows = []struct{ key, en, ja string }{
+	{"host", "Host name", "ホスト名"}, {"addresses", "Own addresses", "自分のアドレス"}, {"gateway", "Gateway", "ゲートウェイ"},
+	{"dns", "DNS servers", "DNS サーバー"}, {"dhcp", "DHCP server", "DHCP サーバー"},
+	{"listening", "Listening on mail ports", "メール用ポートの待ち受け"}, {"time_wait", "Closed and waiting (TIME_WAIT)", "終了待ち (TIME_WAIT)"},
+	{"syn_sent", "Attempts without an answer (SYN_SENT)", "応答のない接続 (SYN_SENT)"}, {"connections", "Connections", "接続数"},
+}
+
+func (p *Printer) extracted(r *explain.Result) {
+	for _, row := range toolRows {
+		if values := r.Extracted[row.key]; len(values) > 0 {
+			p.Labelled(0, p.Lang.Pick(row.en, row.ja)+": ", 0, strings.Join(values, ", "))
+		}
+	}
+	if len(r.Diagnosis) > 0 && r.Diagnosis[0].Cause != "none" {
+		p.Blank()
+		p.diagnosis(r)
+	}
+}
+
+var whoActs = map[string][2]string{
+	codes.Sender:       {"you, in the mail program or message", "あなた (メールソフトやメッセージ)"},
+	codes.YourServer:   {"whoever runs your mail server", "自分のメールサーバーの管理者"},
+	codes.YourProvider: {"your mail provider", "契約しているメール事業者"},
+	codes.Recipient:    {"the recipient's side", "相手側"},
+}
+
+// acts says who has to do something, and whether waiting helps.
+func (p *Printer) acts(who string, temporary bool) {
+	w, ok := whoActs[who]
+	if !ok {
+		return
+	}
+	wait := p.Lang.Pick("Waiting does not help.", "待っても解消しません。")
+	if temporary {
+		wait = p.Lang.Pick("Waiting and trying again can help.", "待ってからやり直すと解消することがあります。")
+	}
+	p.Line(0, p.Bold(p.Lang.Pick("Who acts: ", "対応する人: "))+p.Lang.Pick(w[0]+". ", w[1]+"。")+wait)
+}
+
+func (p *Printer) heading(s string, left int) {
+	s = p.Bold(s)
+	if left > 0 {
+		s += "  " + p.Faint(p.more(left))
+	}
+	fmt.Fprintln(p.W, s)
+}
+
+// lines renders something and returns it line by line.
+func (p *Printer) lines(write func(*Printer)) []string {
+	var b bytes.Buffer
+	q := *p
+	q.W = &b
+	write(&q)
+	if b.Len() == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+func (p *Printer) write(lines []string) {
+	for _, l := range lines {
+		fmt.Fprintln(p.W, l)
+	}
+}
+
+func joinNonEmpty(sep string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
+}
