@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "accounts", Stage: Local, Limit: 15 * time.Second, Run: needsConfig("accounts", accounts)})
+	register(Check{Name: "accounts", Stage: Local, Limit: 15 * time.Second, Run: needsData("accounts", accounts)})
 }
 
 func accounts(ctx context.Context, c *Case) []diag.Finding {

@@ -2,8 +2,11 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"mailsrv/diag"
 	"mailsrv/probes/dial"
 	"mailsrv/probes/host"
+	"mailsrv/probes/port"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
 	"mailsrv/server/store"
@@ -24,6 +28,7 @@ type Case struct {
 	Server    store.Run // what the server, or the last one, said about itself
 	Running   bool
 	RunErr    error
+	Hidden    bool         // a server of another user runs on a data directory that is closed to this one
 	Addresses []netip.Addr // of this machine, without loopback
 	Accounts  *account.Files
 
@@ -45,6 +50,7 @@ func newCase(opt Options, selected []Check) *Case {
 	if c.Readable() {
 		c.Server, c.Running, c.RunErr = store.ReadRun(c.Config.DataDir)
 	}
+	c.Hidden = errors.Is(c.RunErr, fs.ErrPermission) && c.heldByOwner()
 	c.Addresses, _ = host.Addresses() // none known counts as none; env.no_address says so
 	if len(c.Config.Domains) > 0 {
 		c.Accounts = account.Open(c.Config.DataDir, c.Config.Domains)
@@ -84,10 +90,36 @@ func needsConfig(name string, run func(context.Context, *Case) []diag.Finding) f
 	}
 }
 
-func (c *Case) add(fs []diag.Finding) {
+// needsData wraps a check that has to look into the data directory.
+func needsData(name string, run func(context.Context, *Case) []diag.Finding) func(context.Context, *Case) []diag.Finding {
+	return needsConfig(name, func(ctx context.Context, c *Case) []diag.Finding {
+		if c.Hidden {
+			return skipped(name, "env.admin_missing")
+		}
+		return run(ctx, c)
+	})
+}
+
+// heldByOwner tells whether the owner of the data directory listens where the
+// server should: then it is the server that runs, as another user than we are.
+func (c *Case) heldByOwner() bool {
+	info, err := os.Stat(c.Config.DataDir)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	all, err := port.Listeners(ctx)
+	owner := ownerOf(info)
+	return err == nil && owner != "" && slices.ContainsFunc(c.Config.Listen, func(l config.Listener) bool {
+		return slices.ContainsFunc(port.Holding(all, l.Addr), func(h port.Holder) bool { return h.User == owner })
+	})
+}
+
+func (c *Case) add(found []diag.Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.found = append(c.found, fs...)
+	c.found = append(c.found, found...)
 }
 
 // Has returns the first of the ids that an ended check has found as a fail or

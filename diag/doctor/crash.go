@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "crash", Stage: Local, Limit: 5 * time.Second, Run: needsConfig("crash", crashes)})
+	register(Check{Name: "crash", Stage: Local, Limit: 5 * time.Second, Run: needsData("crash", crashes)})
 }
 
 // crashAge is how long a crash stays news.

@@ -145,6 +145,7 @@ type Report struct {
 // Server says whether a mailsrv runs on the data directory.
 type Server struct {
 	Running bool   `json:"running"`
+	Hidden  bool   `json:"hidden,omitempty"` // it seems to run as another user; this one may not look
 	PID     int    `json:"pid,omitempty"`
 	Version string `json:"version,omitempty"`
 }

@@ -27,7 +27,10 @@ func environment(ctx context.Context, c *Case) []diag.Finding {
 	if !c.Built.IsZero() && c.Now.Before(c.Built) {
 		out = append(out, diag.New("env.clock_wrong", "", diag.Evidence{"now": c.Now.Format(time.RFC3339), "built": c.Built.Format(time.RFC3339)}))
 	}
-	if c.Readable() {
+	if c.Hidden {
+		out = append(out, diag.New("env.admin_missing", c.Config.DataDir, diag.Evidence{"what": "data", "path": c.Config.DataDir}))
+	}
+	if c.Readable() && !c.Hidden {
 		out = append(out, c.dataDir()...)
 		out = append(out, c.room()...)
 		out = append(out, c.fileLimit()...)

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "loop", Stage: Local, Limit: 60 * time.Second, After: []string{"environment", "config", "ports", "accounts"}, Run: needsConfig("loop", loop)})
+	register(Check{Name: "loop", Stage: Local, Limit: 60 * time.Second, After: []string{"environment", "config", "ports", "accounts"}, Run: needsData("loop", loop)})
 }
 
 // Stages of the loop that are not those of the SMTP conversation.

@@ -18,7 +18,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "ports", Stage: Local, Limit: 30 * time.Second, Run: needsConfig("ports", ports)})
+	register(Check{Name: "ports", Stage: Local, Limit: 30 * time.Second, Run: needsData("ports", ports)})
 }
 
 func ports(ctx context.Context, c *Case) []diag.Finding {
@@ -84,7 +84,7 @@ func (c *Case) runningPorts(ctx context.Context) []diag.Finding {
 	for _, l := range c.Config.Listen {
 		subject := l.Service + " " + l.Addr
 		ev := diag.Evidence{"listener": l.Service, "address": l.Addr, "pid": c.Server.PID}
-		if !c.announced(l) {
+		if c.RunErr == nil && !c.announced(l) {
 			out = append(out, diag.New("port.not_listening", subject, ev))
 			continue
 		}
@@ -200,17 +200,39 @@ func (c *Case) whoCanReach() []diag.Finding {
 			}
 		}
 	}
-	if len(closed) > 0 {
-		f := diag.New("port.loopback_only", strings.Join(closed, ", "), diag.Evidence{"listeners": closed})
-		// Without a file this is the server for trying out, where loopback is
-		// what one wants.
-		if c.Stage >= LAN && c.Config.File != "" && !c.LocalOnly() {
-			f = f.As(diag.Fail)
-		}
-		out = append(out, f)
-	}
+	out = append(out, c.loopbackOnly(closed)...)
 	if c.Stage >= Internet && len(outside) > 0 {
 		out = append(out, diag.New("port.needed_outside", "", diag.Evidence{"ports": outside, "plain_pop3": byService[config.POP3] != nil && !slices.Contains(closed, config.POP3)}))
+	}
+	return out
+}
+
+// sameUse are services of which others need only one.
+var sameUse = [][]string{{config.Submission, config.Submissions}, {config.POP3, config.POP3S}}
+
+// loopbackOnly judges the services that only this machine can reach. From stage
+// lan on that is a failure, unless others can do the same at another port, or
+// this is the server for trying out.
+func (c *Case) loopbackOnly(closed []string) []diag.Finding {
+	tryingOut := c.Config.File == "" || c.LocalOnly()
+	var missed, fine []string
+	for _, s := range closed {
+		open := slices.ContainsFunc(sameUse, func(group []string) bool {
+			return slices.Contains(group, s) && slices.ContainsFunc(c.Config.Listen, func(l config.Listener) bool {
+				return slices.Contains(group, l.Service) && !l.Loopback()
+			})
+		})
+		if c.Stage >= LAN && !tryingOut && !open {
+			missed = append(missed, s)
+		} else {
+			fine = append(fine, s)
+		}
+	}
+	var out []diag.Finding
+	for status, services := range map[diag.Status][]string{diag.Fail: missed, diag.Info: fine} {
+		if len(services) > 0 {
+			out = append(out, diag.New("port.loopback_only", strings.Join(services, ", "), diag.Evidence{"listeners": services}).As(status))
+		}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -195,6 +196,11 @@ func TestWhoCanReach(t *testing.T) {
 	if f := find(t, judge(loopbackOnly, Internet), "port.loopback_only"); f.Status != diag.Fail {
 		t.Errorf("%+v", f)
 	}
+	// POP3 in clear on loopback is right where POP3S is open.
+	both := file("smtp = \":2525\"\npop3s = \":9995\"\npop3 = \"127.0.0.1:1110\"\n")
+	if f := find(t, judge(both, Internet), "port.loopback_only"); f.Status != diag.Info || f.Subject != "pop3" {
+		t.Errorf("%+v", f)
+	}
 	f := find(t, judge(open, Internet), "port.needed_outside")
 	if d := cmp.Diff([]string{"2525", "4465"}, f.Evidence["ports"]); d != "" {
 		t.Error(d)
@@ -214,5 +220,35 @@ func TestGatherListenLooksUpHolders(t *testing.T) {
 	f := JudgeListen(GatherListen(context.Background(), "smtp", "tcp", addr, err, nil))
 	if f.ID != "port.in_use" || f.Evidence["pid"] != pid {
 		t.Errorf("%+v", f)
+	}
+}
+
+// A server of another user, whose data directory is closed to this one, is no
+// fault: what cannot be seen is said, and nothing is judged from outside.
+func TestServerOfAnotherUser(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	f := onePort(t, "smtp", l.Addr().String())
+	must(t, os.Mkdir(f.data(), 0o700))
+	c := newCase(Options{ConfigFile: f.config}, nil)
+	if runtime.GOOS == "linux" && !c.heldByOwner() {
+		t.Error("the owner of the data directory listens, and is not seen")
+	}
+	if c := newCase(Options{ConfigFile: onePort(t, "smtp", freeAddr(t)).config}, nil); c.heldByOwner() {
+		t.Error("nobody listens")
+	}
+	c.Hidden = true
+	for _, name := range []string{"ports", "relay", "accounts", "crash", "loop"} {
+		fs, _ := runOne(context.Background(), c, registered[name])
+		renders(t, fs)
+		if f := find(t, fs, "check.skipped"); f.Evidence["because"] != "env.admin_missing" || len(fs) != 1 {
+			t.Errorf("%s: %+v", name, fs)
+		}
+	}
+	fs, _ := runOne(context.Background(), c, registered["environment"])
+	renders(t, fs)
+	if find(t, fs, "env.admin_missing").Subject != f.data() || has(fs, "env.data_dir_unwritable") {
+		t.Errorf("%+v", fs)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "relay", Stage: Local, Limit: 60 * time.Second, After: []string{"ports"}, Run: needsConfig("relay", relay)})
+	register(Check{Name: "relay", Stage: Local, Limit: 60 * time.Second, After: []string{"ports"}, Run: needsData("relay", relay)})
 }
 
 func relay(ctx context.Context, c *Case) []diag.Finding {

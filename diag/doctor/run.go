@@ -26,7 +26,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	results := runAll(ctx, c, selected)
 
 	r := &Report{Stage: opt.Stage.String(), Config: c.Config.File, named: opt.Only,
-		Server: Server{Running: c.Running}, Findings: []diag.Finding{}, Checks: []CheckResult{}}
+		Server: Server{Running: c.Running, Hidden: c.Hidden}, Findings: []diag.Finding{}, Checks: []CheckResult{}}
 	if c.Running {
 		r.Server.PID, r.Server.Version = c.Server.PID, c.Server.Version
 	}
@@ -285,6 +285,7 @@ var follows = []struct{ cause, consequence string }{
 	{"account.none", "account.no_"},
 	{"resolver.none", "mx."}, {"resolver.none", "ptr."},
 	{"resolver.silent", "mx."}, {"resolver.silent", "ptr."},
+	{"domain.nxdomain", "hostname.not_resolving"},
 	{"hostname.bad_characters", "cert.name_mismatch"},
 	{"hostname.not_fqdn", "cert.name_mismatch"},
 	{"hostname.is_address", "cert.name_mismatch"},

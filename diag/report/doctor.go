@@ -18,7 +18,10 @@ func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
 		config = pick("defaults", "既定値")
 	}
 	server := pick("not running", "停止中")
-	if r.Server.Running {
+	switch {
+	case r.Server.Hidden:
+		server = pick("running as another user", "別のユーザーで動作中")
+	case r.Server.Running:
 		server = fmt.Sprintf(pick("running, process %d", "動作中、プロセス %d"), r.Server.PID)
 	}
 	if !quiet {
