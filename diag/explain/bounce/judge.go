@@ -61,10 +61,11 @@ func (c *claim) readCodes(b *Bounce, words, prose, rest string) (said string) {
 		status = findStatus(prose)
 	}
 	if !ok && rest != "" && (words == "" || c.local) {
-		if lines := replyLines(rest); lines != "" {
+		if lines, command := replyLines(rest); lines != "" {
 			if x, found := findAnswer(lines); found {
 				a, ok = x, true
 				status = firstNonEmpty(status, x.status, findStatus(lines))
+				c.command = firstNonEmpty(c.command, command)
 				if words == "" {
 					said, before = lines[x.at:], quoteBefore(lines, x.at)
 				}
@@ -140,14 +141,14 @@ func fullerReply(prose, words string, at int) bool {
 	return strings.HasPrefix(prose, head)
 }
 
-// replyLines returns the line of a notice that quotes a reply, with the lines
-// that carry it on.
-func replyLines(text string) string {
+// replyLines returns the line of a notice that quotes a refusal, with the
+// lines that carry it on, and the SMTP command that stands above it.
+func replyLines(text string) (words, command string) {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		trimmed := strings.TrimSpace(line)
 		a, ok := findAnswer(trimmed)
-		if !ok || a.status == "" && a.at > 0 && !sureReply(trimmed, a.at) {
+		if !ok || a.code[0] == '2' || a.status == "" && a.at > 0 && !sureReply(trimmed, a.at) {
 			continue
 		}
 		out := trimmed
@@ -158,7 +159,25 @@ func replyLines(text string) string {
 			}
 			out += " " + more
 		}
-		return joinReply(oneLine(out))
+		if i > 0 {
+			command = commandOnLine(lines[i-1])
+		}
+		return joinReply(oneLine(out)), command
+	}
+	return "", ""
+}
+
+// commandOnLine returns the SMTP command that a line of a dialogue ends with:
+// "--> RCPT To:<user@example.com>", "hMailServer sent: DATA".
+func commandOnLine(line string) string {
+	low := strings.ToLower(strings.TrimSpace(line))
+	for _, c := range []struct{ words, command string }{{"rcpt to", "RCPT"}, {"mail from", "MAIL"}, {" ehlo ", "EHLO"}, {" helo ", "EHLO"}} {
+		if strings.Contains(low, c.words) {
+			return c.command
+		}
+	}
+	if strings.HasSuffix(low, " data") || low == "data" {
+		return "DATA"
 	}
 	return ""
 }
@@ -166,7 +185,7 @@ func replyLines(text string) string {
 // sureReply asks more of a bare code in the middle of a line of prose.
 func sureReply(line string, at int) bool {
 	before := strings.ToLower(strings.TrimRight(line[:at], " "))
-	for _, w := range []string{"said:", "reason:", "was:", "<<<", "returned", "response:", "failure:", ": smtp;", "error:", "server:", "],", "received >>>", "[", "'"} {
+	for _, w := range []string{"said:", "reason:", "was:", "<<<", "returned", "response:", "failure:", ": smtp;", "error:", "server:", "],", "received >>>", "[", "'", "<--", "returned:", "replied:"} {
 		if strings.HasSuffix(before, w) {
 			return true
 		}
