@@ -76,9 +76,16 @@ var findings = sync.OnceValue(func() findingIndex {
 // FindingIDs lists the finding ids of the catalogue, file by file.
 func FindingIDs() []string { return findings().ids }
 
+// decodedFindings keeps what FindingOf decoded: a bulk run asks for the same
+// few ids for every domain.
+var decodedFindings sync.Map // id to *FindingText
+
 // FindingOf returns the text of a finding id, or nil when the catalogue has no
-// such id.
+// such id. It is shared: nobody may change it.
 func FindingOf(id string) *FindingText {
+	if f, ok := decodedFindings.Load(id); ok {
+		return f.(*FindingText)
+	}
 	chunk, ok := findings().chunk[id]
 	if !ok {
 		return nil
@@ -89,6 +96,7 @@ func FindingOf(id string) *FindingText {
 	if err := toml.Unmarshal([]byte(chunk), &doc); err != nil || len(doc.Finding) != 1 {
 		panic(fmt.Sprintf("codes: finding %s: %v", id, err))
 	}
+	decodedFindings.Store(id, doc.Finding[0])
 	return doc.Finding[0]
 }
 
@@ -126,11 +134,25 @@ var templateFuncs = template.FuncMap{
 	"join": func(sep string, list []string) string { return strings.Join(list, sep) },
 }
 
+var templates sync.Map // text to *template.Template
+
+// parsed returns the template of a text of the catalogue.
+func parsed(text string) (*template.Template, error) {
+	if t, ok := templates.Load(text); ok {
+		return t.(*template.Template), nil
+	}
+	t, err := template.New("").Funcs(templateFuncs).Option("missingkey=zero").Parse(text)
+	if err == nil {
+		templates.Store(text, t)
+	}
+	return t, err
+}
+
 func fillIn(text string, evidence map[string]any) (string, error) {
 	if !strings.Contains(text, "{{") {
 		return strings.TrimSpace(text), nil
 	}
-	t, err := template.New("").Funcs(templateFuncs).Option("missingkey=zero").Parse(text)
+	t, err := parsed(text)
 	if err != nil {
 		return text, err
 	}

@@ -78,6 +78,7 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	}
 	domains, readErr := c.domains(args)
 	checker := checkmx.New(opt)
+	defer checker.Close()
 	single := len(args) == 1 && c.file == ""
 	failed, unknown := false, false
 	printer := c.printer()

@@ -78,6 +78,9 @@ func New(opt Options) *Checker {
 	return c
 }
 
+// Close gives back what is kept for the next domain.
+func (c *Checker) Close() { c.client.Close() }
+
 // Check looks at one domain. It ends within six time-outs.
 func (c *Checker) Check(ctx context.Context, domain string) *Report {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout*11/2)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -93,6 +94,9 @@ type Client struct {
 	Timeout time.Duration // of one question to one server; 0: DefaultTimeout
 
 	best atomic.Int32 // index of the resolver that answered last
+
+	mu   sync.Mutex
+	idle []*socket
 }
 
 // Lookuper answers a question by whatever resolver it has.

@@ -93,17 +93,18 @@ func (c *Client) exchange(ctx context.Context, network, server string, m *mdns.M
 	}
 	dctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	var dialer = c.Dialer
-	if dialer == nil {
-		dialer = dial.System
-	}
-	conn, err := dialer.DialContext(dctx, network, server)
+	conn, err := c.conn(dctx, network, server)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	good := false
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer func() {
+		if stop() && good && c.keep(network, server, conn) {
+			return
+		}
+		_ = conn.Close()
+	}()
 
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -136,6 +137,7 @@ func (c *Client) exchange(ctx context.Context, network, server string, m *mdns.M
 		}
 		var reply *mdns.Msg
 		if reply, err = readUDP(conn, m, *buf); err == nil || dial.Outcome(err) != dial.Timeout {
+			good = err == nil
 			return reply, err
 		}
 	}
