@@ -52,6 +52,7 @@ func (c *Case) checkMX(ctx context.Context, names []string) []diag.Finding {
 	checker := checkmx.New(checkmx.Options{
 		Resolvers: c.resolvers(), Map: c.DialMap, Timeout: c.Timeout, RootCAs: c.RootCAs, Helo: c.Config.Hostname, Expect: c.public(), Now: c.Now,
 	})
+	defer checker.Close()
 	each := make([][]diag.Finding, len(names))
 	parallel(len(names), func(i int) { each[i] = checker.Check(ctx, names[i]).Findings })
 	out := slices.Concat(each...)

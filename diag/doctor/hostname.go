@@ -80,6 +80,7 @@ var deadResolver = []string{"resolver.none", "resolver.unreachable", "resolver.s
 // hostnameInDNS asks where the host name leads.
 func (c *Case) hostnameInDNS(ctx context.Context, name string) []diag.Finding {
 	client := &dns.Client{Servers: c.resolvers(), Timeout: c.Timeout}
+	defer client.Close()
 	var found []string
 	var elsewhere bool
 	for _, t := range []dns.Type{dns.A, dns.AAAA} {

@@ -84,6 +84,7 @@ func (f resolverFacts) all() []*dns.Answer {
 
 func (c *Case) tryResolver(ctx context.Context, server string) resolverFacts {
 	client := &dns.Client{Timeout: c.Timeout}
+	defer client.Close()
 	ask := func(q dns.Question) *dns.Answer {
 		q.Recurse = true
 		return client.Query(ctx, server, q)

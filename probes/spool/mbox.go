@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // Damage of an mbox file. The words are those of the findings mbox.*.
@@ -42,20 +43,26 @@ type Damage struct {
 	Count  int
 }
 
+// lazily compiles a pattern when it is first used: most runs of the program
+// never look at a spool.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
 // nulRun is how many NUL octets in a row are no accident of one message.
 const nulRun = 4
 
 // fromLine is a From line as every mbox reader takes it: an address (or
 // nothing), then a date in the form of asctime, with or without seconds and
 // zones.
-var fromLine = regexp.MustCompile(`^From .{0,400}?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} +\d{1,2}:\d\d(?::\d\d)?(?: +[A-Za-z][A-Za-z0-9+:-]*){0,2}(?: +[+-]\d{4})? +\d{4}(?: +\S.{0,100})?$`)
+var fromLine = lazily(`^From .{0,400}?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} +\d{1,2}:\d\d(?::\d\d)?(?: +[A-Za-z][A-Za-z0-9+:-]*){0,2}(?: +[+-]\d{4})? +\d{4}(?: +\S.{0,100})?$`)
 
 // escapedFrom is a From line that somebody put a mark before, or cut the first
 // letters of.
-var escapedFrom = regexp.MustCompile(`^(?:>+From|From:?|rom|om|m) \S+ .*\d{1,2}:\d\d`)
+var escapedFrom = lazily(`^(?:>+From|From:?|rom|om|m) \S+ .*\d{1,2}:\d\d`)
 
 // headerField is a line of a message header.
-var headerField = regexp.MustCompile(`^[!-9;-~]{1,76}:(?: |\t|$)`)
+var headerField = lazily(`^[!-9;-~]{1,76}:(?: |\t|$)`)
 
 // ReadMbox reads a file in mbox form. Content-Length is believed where it is
 // right: after that many octets comes a From line, or the end.
@@ -210,7 +217,7 @@ func (p *parser) line(l line) {
 
 // beforeFirst looks at what stands at the beginning of the file.
 func (p *parser) beforeFirst(l line) {
-	if bare := bytes.TrimLeft(bytes.TrimPrefix(l.text, []byte("\xef\xbb\xbf")), "\x00"); l.offset == 0 && len(bare) < len(l.text) && fromLine.Match(bare) {
+	if bare := bytes.TrimLeft(bytes.TrimPrefix(l.text, []byte("\xef\xbb\xbf")), "\x00"); l.offset == 0 && len(bare) < len(l.text) && fromLine().Match(bare) {
 		if p.box.Damage[NulRun].Count == 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
@@ -218,12 +225,12 @@ func (p *parser) beforeFirst(l line) {
 		return
 	}
 	switch {
-	case fromLine.Match(l.text):
+	case fromLine().Match(l.text):
 		if l.offset > 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
 		p.begin(l.offset)
-	case l.offset == 0 && (escapedFrom.Match(l.text) || headerField.Match(l.text) || bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) || bytes.HasPrefix(l.text, []byte("From "))):
+	case l.offset == 0 && (escapedFrom().Match(l.text) || headerField().Match(l.text) || bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) || bytes.HasPrefix(l.text, []byte("From "))):
 		p.damage(DamagedFrom, l.offset, l.text)
 		p.begin(0)
 	}
@@ -234,7 +241,7 @@ func (p *parser) beginsMessage(l line) bool {
 	if !bytes.HasPrefix(l.text, []byte("From ")) && !bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) {
 		return false
 	}
-	valid := fromLine.Match(l.text)
+	valid := fromLine().Match(l.text)
 	if valid && p.blank {
 		return true
 	}
@@ -258,7 +265,7 @@ func (p *parser) beginsMessage(l line) bool {
 func (p *parser) headerFollows() bool {
 	b, _ := p.r.Peek(100) // an error means that less is left
 	text, _, _ := bytes.Cut(b, []byte("\n"))
-	return headerField.Match(bytes.TrimRight(text, "\r"))
+	return headerField().Match(bytes.TrimRight(text, "\r"))
 }
 
 func (p *parser) begin(offset int64) {
@@ -305,7 +312,7 @@ func (p *parser) endsHere(offset int64) bool {
 	}
 	trimmed := bytes.TrimLeft(rest, "\r\n")
 	text, _, _ := bytes.Cut(trimmed, []byte("\n"))
-	return len(trimmed) < len(rest) && fromLine.Match(bytes.TrimRight(text, "\r"))
+	return len(trimmed) < len(rest) && fromLine().Match(bytes.TrimRight(text, "\r"))
 }
 
 // checkNuls looks for NUL octets in what is skipped.

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,7 +272,7 @@ func stat(path string) (File, error) {
 
 // pidLine is what programs write into lock files: "412", "412\n",
 // "412:mail.example.com", "412 mail.example.com".
-var pidLine = regexp.MustCompile(`^\s*(\d{1,9})(?:[\s:@]+([A-Za-z0-9._-]+))?\s*$`)
+var pidLine = lazily(`^\s*(\d{1,9})(?:[\s:@]+([A-Za-z0-9._-]+))?\s*$`)
 
 func (l *Lock) readPID() {
 	f, err := os.Open(l.Path)
@@ -291,7 +290,7 @@ func (l *Lock) readPID() {
 		l.Kind = Procmail
 		return
 	}
-	m := pidLine.FindSubmatch(b)
+	m := pidLine().FindSubmatch(b)
 	if m == nil {
 		return
 	}

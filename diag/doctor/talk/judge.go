@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"mailsrv/codes"
@@ -184,29 +185,35 @@ type Software struct {
 	Evidence string `json:"evidence"`
 }
 
-var programs = []struct {
+// program is a server and the words that tell it.
+type program struct {
 	words *regexp.Regexp // the first group is the version
 	name  string
-}{
-	{regexp.MustCompile(`(?i)\bmailsrv\b(?: ([\d.]+\d))?`), "mailsrv"},
-	{regexp.MustCompile(`(?i)\bdovecot\b`), "Dovecot"},
-	{regexp.MustCompile(`(?i)\bq?pop(?:per)? \(version ([\w.]+)\)`), "Qpopper"},
-	{regexp.MustCompile(`(?i)\bqpopper\b`), "Qpopper"},
-	{regexp.MustCompile(`(?i)\bpostfix\b`), "Postfix"},
-	{regexp.MustCompile(`(?i)\bexim ([\d.]+)`), "Exim"},
-	{regexp.MustCompile(`(?i)\bsendmail ([\d.]+\d)`), "sendmail"},
-	{regexp.MustCompile(`(?i)\bESMTP ([\d.]+/[\d.]+)`), "sendmail"},
-	{regexp.MustCompile(`(?i)\bOpenSMTPD\b`), "OpenSMTPD"},
-	{regexp.MustCompile(`(?i)Microsoft ESMTP MAIL Service, Version: ([\d.]+)`), "IIS SMTP"},
-	{regexp.MustCompile(`(?i)Microsoft (?:Exchange|ESMTP)`), "Microsoft Exchange"},
-	{regexp.MustCompile(`(?i)\bcyrus\b(?: POP3)?(?: v?([\d.]+\d))?`), "Cyrus"},
-	{regexp.MustCompile(`(?i)\bcourier\b`), "Courier"},
-	{regexp.MustCompile(`(?i)\bhMailServer\b(?: ([\d.]+))?`), "hMailServer"},
-	{regexp.MustCompile(`(?i)\bArGoSoft\b.*?([\d.]+\d)?`), "ArGoSoft Mail Server"},
-	{regexp.MustCompile(`(?i)\bgsmtp\b|\bGpop\b`), "Google"},
-	{regexp.MustCompile(`(?i)\bharaka\b(?: ([\d.]+))?`), "Haraka"},
-	{regexp.MustCompile(`(?i)\bstalwart\b`), "Stalwart"},
 }
+
+// programs are made when they are first asked for: most runs never talk.
+var programs = sync.OnceValue(func() []program {
+	return []program{
+		{regexp.MustCompile(`(?i)\bmailsrv\b(?: ([\d.]+\d))?`), "mailsrv"},
+		{regexp.MustCompile(`(?i)\bdovecot\b`), "Dovecot"},
+		{regexp.MustCompile(`(?i)\bq?pop(?:per)? \(version ([\w.]+)\)`), "Qpopper"},
+		{regexp.MustCompile(`(?i)\bqpopper\b`), "Qpopper"},
+		{regexp.MustCompile(`(?i)\bpostfix\b`), "Postfix"},
+		{regexp.MustCompile(`(?i)\bexim ([\d.]+)`), "Exim"},
+		{regexp.MustCompile(`(?i)\bsendmail ([\d.]+\d)`), "sendmail"},
+		{regexp.MustCompile(`(?i)\bESMTP ([\d.]+/[\d.]+)`), "sendmail"},
+		{regexp.MustCompile(`(?i)\bOpenSMTPD\b`), "OpenSMTPD"},
+		{regexp.MustCompile(`(?i)Microsoft ESMTP MAIL Service, Version: ([\d.]+)`), "IIS SMTP"},
+		{regexp.MustCompile(`(?i)Microsoft (?:Exchange|ESMTP)`), "Microsoft Exchange"},
+		{regexp.MustCompile(`(?i)\bcyrus\b(?: POP3)?(?: v?([\d.]+\d))?`), "Cyrus"},
+		{regexp.MustCompile(`(?i)\bcourier\b`), "Courier"},
+		{regexp.MustCompile(`(?i)\bhMailServer\b(?: ([\d.]+))?`), "hMailServer"},
+		{regexp.MustCompile(`(?i)\bArGoSoft\b.*?([\d.]+\d)?`), "ArGoSoft Mail Server"},
+		{regexp.MustCompile(`(?i)\bgsmtp\b|\bGpop\b`), "Google"},
+		{regexp.MustCompile(`(?i)\bharaka\b(?: ([\d.]+))?`), "Haraka"},
+		{regexp.MustCompile(`(?i)\bstalwart\b`), "Stalwart"},
+	}
+})
 
 // softwareOf recognises the server by its greeting, or by what it says about
 // its implementation (RFC 2449 section 6.9).
@@ -218,7 +225,7 @@ func softwareOf(greeting string, capabilities []string) *Software {
 		}
 	}
 	for _, line := range lines {
-		for _, p := range programs {
+		for _, p := range programs() {
 			if m := p.words.FindStringSubmatch(line); m != nil {
 				s := &Software{Name: p.name, Evidence: line}
 				if len(m) > 1 {

@@ -247,6 +247,7 @@ func (s *steps) lookup(ctx context.Context) ([]netip.Addr, error) {
 		return addrs, err
 	}
 	client := &dns.Client{Servers: []string{s.opt.Resolver}, Timeout: s.opt.Timeout}
+	defer client.Close()
 	var addrs []netip.Addr
 	var worst *dns.Answer
 	for _, t := range []dns.Type{dns.A, dns.AAAA} {
