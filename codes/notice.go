@@ -18,6 +18,7 @@ const (
 	OriginalBelow Notice = "original"
 	AnswerSubject Notice = "answer"
 	Absence       Notice = "absence"
+	TicketMail    Notice = "ticket"
 )
 
 type noticeRules struct {

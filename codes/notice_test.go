@@ -62,7 +62,7 @@ func TestNoticesAreWhole(t *testing.T) {
 			}
 		}
 	}
-	if want := []Notice{BounceSubject, BounceOpening, RobotSender, OriginalBelow, AnswerSubject, Absence}; !slices.Equal(words, want) {
+	if want := []Notice{BounceSubject, BounceOpening, RobotSender, OriginalBelow, AnswerSubject, Absence, TicketMail}; !slices.Equal(words, want) {
 		t.Errorf("words %q, want %q", words, want)
 	}
 }

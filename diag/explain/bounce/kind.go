@@ -97,13 +97,13 @@ func (m *message) automatic(subject string) bool {
 	return submitted != "" && submitted != "no" && codes.NoticeIn(subject, codes.Absence)
 }
 
-// absence is what an automatic answer says of its sender, when it says that
-// somebody is away. A ticket system that confirms a mail has nobody away.
+// absence is what an automatic answer says of its sender. One that says that
+// somebody is away is believed; of the rest, what confirms a ticket or an order
+// tells nothing about a mailbox.
 func (m *message) absence(n *notice) []Bounce {
 	subject := codes.Fold(decodeWords(m.header.get("Subject")))
 	away := codes.NoticeIn(subject, codes.Absence) || codes.NoticeIn(n.folded(), codes.Absence)
-	ticket := strings.Contains(subject, "[#") || strings.Contains(subject, "ticket") || strings.Contains(subject, "request #") || strings.Contains(subject, "case #")
-	if !away && (ticket || !codes.NoticeIn(subject, codes.AnswerSubject)) {
+	if !away && (codes.NoticeIn(subject, codes.TicketMail) || codes.NoticeIn(n.folded(), codes.TicketMail)) {
 		return nil
 	}
 	return []Bounce{{

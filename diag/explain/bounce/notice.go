@@ -1,6 +1,7 @@
 package bounce
 
 import (
+	"slices"
 	"strings"
 
 	"mailsrv/codes"
@@ -176,73 +177,105 @@ func (m *message) entries(n *notice) []entry {
 
 // listed finds entries whose address begins a line.
 func listed(lines []string, skip func(string) bool) []entry {
-	var out []entry
-	var text []string
-	at, indent, blanks := -1, 0, 0 // of the entry being read
-	flush := func() {
-		if at >= 0 {
-			out[at].text = oneLine(strings.Join([]string{out[at].text, strings.Join(text, " ")}, " "))
-		}
-		text = nil
-	}
+	var l lister
 	for _, line := range lines {
 		trimmed := strings.TrimSpace(line)
 		if trimmed == "" {
-			blanks++
+			l.blanks++
 			continue
 		}
+		indent := len(line) - len(strings.TrimLeft(line, " \t"))
 		a, rest, ok := headAddress(trimmed)
-		deeper := at >= 0 && blanks == 0 && len(line)-len(strings.TrimLeft(line, " \t")) > indent
-		if ok && !skip(a) && !deeper {
-			flush()
-			same := -1
-			for i := range out {
-				if strings.EqualFold(out[i].address, a) {
-					same = i
-				}
-			}
-			if same < 0 {
-				if len(out) == maxRecipients {
-					break
-				}
-				out = append(out, entry{address: a})
-				same = len(out) - 1
-			}
-			at, indent, blanks = same, len(line)-len(strings.TrimLeft(line, " \t")), 0
-			text = append(text, rest)
+		deeper := len(l.group) > 0 && l.blanks == 0 && indent > l.indent // an address inside a reason
+		if !ok || skip(a) || deeper {
+			l.add(trimmed)
 			continue
 		}
-		if at >= 0 && (blanks == 0 || blanks > 0 && strings.TrimSpace(strings.Join(text, "")) == "" && len(text) < 3) {
-			text = append(text, trimmed)
-			blanks = 0
-		}
-		if blanks > 0 && at >= 0 && strings.TrimSpace(strings.Join(text, "")) != "" {
-			flush()
-			at = -1
+		if !l.begin(a, rest, indent) {
+			break
 		}
 	}
-	flush()
-	for i := range out {
-		if out[i].text == "" {
-			return before(lines, out)
+	l.end()
+	for i := range l.out {
+		if l.out[i].text == "" {
+			return before(lines, l.out)
 		}
 	}
-	return out
+	return l.out
+}
+
+// lister collects entries. Addresses right below each other share the words
+// that follow the last of them.
+type lister struct {
+	out    []entry
+	group  []int // entries that the words are about
+	words  []string
+	indent int // of the last address
+	blanks int // empty lines since the last words
+}
+
+// begin starts the entry of an address, or goes on with it. It returns false
+// when there are too many.
+func (l *lister) begin(address, rest string, indent int) bool {
+	if len(l.words) > 0 {
+		l.end()
+	}
+	at := slices.IndexFunc(l.out, func(e entry) bool { return strings.EqualFold(e.address, address) })
+	if at < 0 {
+		if len(l.out) == maxRecipients {
+			return false
+		}
+		at = len(l.out)
+		l.out = append(l.out, entry{address: address})
+	}
+	l.group, l.indent, l.blanks = append(l.group, at), indent, 0
+	if rest != "" {
+		l.words = append(l.words, rest)
+	}
+	return true
+}
+
+// add takes a line that may speak of the open entries: it does up to the first
+// empty line behind words.
+func (l *lister) add(line string) {
+	if len(l.group) == 0 {
+		return
+	}
+	if l.blanks > 0 && len(l.words) > 0 {
+		l.end()
+		return
+	}
+	l.words = append(l.words, line)
+	l.blanks = 0
+}
+
+// end gives the open entries their words.
+func (l *lister) end() {
+	text := oneLine(strings.Join(l.words, " "))
+	for _, at := range l.group {
+		if e := &l.out[at]; !strings.Contains(e.text, text) {
+			e.text = strings.TrimSpace(e.text + " " + text)
+		}
+	}
+	l.group, l.words = nil, nil
 }
 
 // before gives entries without words the words in front of them: Notes names
 // the reason first.
 func before(lines []string, list []entry) []entry {
-	var words []string
+	var words, last []string
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
 		a, _, head := headAddress(line)
 		switch {
 		case head:
+			if len(words) == 0 { // right below another address
+				words = last
+			}
 			if e := entryOf(list, a); e != nil && e.text == "" {
 				e.text = oneLine(strings.Join(words, " "))
 			}
-			words = nil
+			words, last = nil, words
 		case strings.HasPrefix(line, "--"):
 			words = nil
 		case line != "" && !codes.NoticeIn(codes.Fold(line), codes.BounceOpening):
