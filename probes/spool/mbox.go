@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"regexp"
@@ -345,100 +344,5 @@ func (p *parser) finish() {
 	p.end(p.size)
 	if p.crlf > p.lf {
 		p.damage(CRLF, 0, nil)
-	}
-}
-
-// localHeaders are the header lines that mail programs write into a message in
-// the spool for themselves.
-var localHeaders = [][]byte{[]byte("Status:"), []byte("X-Status:"), []byte("X-UIDL:"), []byte("X-Keywords:"), []byte("Content-Length:")}
-
-func field(text []byte, name string) ([]byte, bool) {
-	if len(text) < len(name) || !equalFold(text[:len(name)], []byte(name)) {
-		return nil, false
-	}
-	return bytes.TrimSpace(text[len(name):]), true
-}
-
-func equalFold(a, b []byte) bool { return bytes.EqualFold(a, b) }
-
-// hash is that of the message without the lines that do not count. A read error
-// shows as a hash that nothing equals.
-func hash(src io.ReaderAt, offset, length int64) [32]byte {
-	h := sha256.New()
-	_, _ = io.Copy(h, normalize(io.NewSectionReader(src, offset, length)))
-	return [32]byte(h.Sum(nil))
-}
-
-// normalize leaves out local header lines, line ends at the very end, and the
-// difference between LF and CRLF.
-func normalize(r io.Reader) io.Reader {
-	return &normalizer{r: bufio.NewReaderSize(r, 64<<10), header: true}
-}
-
-type normalizer struct {
-	r       *bufio.Reader
-	out     []byte // decided, not yet read
-	ends    int    // line ends held back: they count only when something follows
-	header  bool
-	skip    bool // inside a line that does not count, or its folded rest
-	inLine  bool // the last piece had no line end
-	readErr error
-}
-
-func (n *normalizer) Read(b []byte) (int, error) {
-	for len(n.out) == 0 {
-		if n.readErr != nil {
-			return 0, n.readErr
-		}
-		n.fill()
-	}
-	k := copy(b, n.out)
-	n.out = n.out[k:]
-	return k, nil
-}
-
-func (n *normalizer) fill() {
-	raw, err := n.r.ReadSlice('\n')
-	if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-		n.readErr = err
-	}
-	if len(raw) == 0 {
-		return
-	}
-	whole := raw[len(raw)-1] == '\n'
-	text := bytes.TrimRight(raw, "\r\n")
-	if !whole {
-		text = raw
-	}
-	if n.header && !n.inLine {
-		n.headerLine(text)
-	}
-	n.inLine = !whole
-	if n.skip {
-		return
-	}
-	if len(text) > 0 {
-		n.out = append(bytes.Repeat([]byte{'\n'}, n.ends), text...)
-		n.ends = 0
-	}
-	if whole {
-		n.ends++
-	}
-}
-
-// headerLine decides whether a header line counts.
-func (n *normalizer) headerLine(text []byte) {
-	if len(text) == 0 {
-		n.header, n.skip = false, false
-		return
-	}
-	if text[0] == ' ' || text[0] == '\t' {
-		return // folded: as the line before
-	}
-	n.skip = false
-	for _, name := range localHeaders {
-		if _, ok := field(text, string(name)); ok {
-			n.skip = true
-		}
 	}
 }
