@@ -3,6 +3,7 @@ package explain
 import (
 	"bytes"
 	"cmp"
+	"strings"
 
 	"mailsrv/diag/explain/bounce"
 )
@@ -26,12 +27,15 @@ func (f *facts) readMail(raw []byte) bool {
 		if b.Action == "delayed" {
 			e.outcome = deferred
 		}
-		if b.StatusSource != "stated" {
+		if b.StatusSource != "stated" || b.Action == "delayed" && strings.HasSuffix(b.Status, ".4.7") { // a warning is not the end that x.4.7 says
 			e.status = ""
 		}
 		x := eventFacts(e)
 		x.ctx.Sender, x.ctx.Subject = cmp.Or(m.Original.From, m.To), m.Original.Subject
 		x.reason = b.Reason
+		if b.Action == "delayed" && b.Reason == "expired" {
+			x.reason = "systemerror" // the time is not up yet: it waits
+		}
 		f.events = append(f.events, x)
 	}
 	return true
