@@ -202,20 +202,3 @@ func lineEnds(raw []byte) []byte {
 func oneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
-
-// IsMail tells whether raw begins with a mail header, behind an mbox line or
-// not: three fields that mail has.
-func IsMail(raw []byte) bool {
-	raw = bytes.TrimLeft(raw[:min(len(raw), maxHeader)], "\r\n\ufeff")
-	h, _ := parseHeader(lineEnds(raw))
-	known := 0
-	for _, name := range []string{"From", "To", "Subject", "Date", "Received", "Message-ID", "Return-Path", "MIME-Version", "Content-Type", "Delivered-To"} {
-		if h.has(name) {
-			known++
-		}
-	}
-	return known >= 3
-}
-
-// maxHeader is how much is read to find a mail's header.
-const maxHeader = 64 << 10
