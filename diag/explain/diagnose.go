@@ -133,7 +133,7 @@ func (f *facts) wordCandidate(w word) candidate {
 	case w.weak && w.cause == "unknown":
 		x.confidence = sureNothing
 	case w.weak && w.server:
-		x.confidence = 0.45
+		x.confidence = sureReplyVague
 	case w.weak:
 		x.confidence = sureNothing + 0.1
 	case w.server && broad[w.cause]:
@@ -163,6 +163,26 @@ func vagueStatus(canon string) bool {
 		return true
 	}
 	return canon == "5.7.1" || canon == "4.7.1" || canon == "5.5.1" || canon == "5.5.4" || canon == "5.5.2" || canon == "4.5.1"
+}
+
+// aboutLogin tells the statuses that speak of a login (RFC 5248). Some providers
+// also use their numbers for refused mail.
+func aboutLogin(canon string) bool {
+	switch canon {
+	case "5.7.3", "5.7.8", "5.7.9", "5.7.13", "5.7.14", "4.7.8", "4.7.9":
+		return true
+	}
+	return false
+}
+
+// refusesMail tells whether the reply code is one for mail, not for a login.
+func (f *facts) refusesMail() bool {
+	for _, c := range f.codes {
+		if c.kind == kindReply && strings.HasPrefix(c.canon, "55") {
+			return true
+		}
+	}
+	return false
 }
 
 // vagueReply tells reply codes that servers use for anything.
@@ -195,7 +215,7 @@ func (f *facts) codeCandidate(c code) (candidate, bool) {
 	switch c.kind {
 	case kindEnhanced:
 		x.confidence = sureStatus
-		if vagueStatus(c.canon) {
+		if vagueStatus(c.canon) || aboutLogin(c.canon) && f.refusesMail() {
 			x.confidence = sureStatusVague
 		}
 	case kindReply:

@@ -75,6 +75,8 @@ type Match struct {
 	Temporary   bool     `json:"temporary"`
 	Related     []string `json:"related,omitempty"`
 	References  []string `json:"references,omitempty"`
+
+	cause string // what it comes down to
 }
 
 // Context are the facts a message states about the conversation that failed.

@@ -203,7 +203,7 @@ func replyIn(line string) int {
 		}
 	}
 	for _, mark := range []string{" NO ", " BAD ", "* BYE ", "* NO ", "* BAD "} {
-		if i := strings.Index(line, mark); i >= 0 && i < 12 && !strings.Contains(strings.TrimSpace(line[:i]), " ") {
+		if i := strings.Index(line, mark); i >= 0 && i < 12 && (mark[0] == '*' && i == 0 || imapTag(line[:i])) {
 			return i
 		}
 	}
@@ -213,6 +213,12 @@ func replyIn(line string) int {
 		}
 	}
 	return -1
+}
+
+// imapTag tells what a client may put before its commands and the server repeats
+// before its answers: "a1", "A001", ".".
+func imapTag(s string) bool {
+	return s == "." || strings.ContainsAny(s, "0123456789") && !strings.ContainsAny(s, " \t\"'()<>[]{}:,")
 }
 
 // responseCodes are the words in brackets that POP3 and IMAP servers put before

@@ -120,6 +120,24 @@ func (f *facts) matches(lang codes.Lang) []Match {
 	return out
 }
 
+// fittingFirst moves the matches that speak of the first cause to the front:
+// they say most about what happened. Derived codes stay behind their origin.
+func fittingFirst(ms []Match, ds []Diagnosis) {
+	if len(ds) == 0 {
+		return
+	}
+	slices.SortStableFunc(ms, func(a, b Match) int {
+		return cmp.Compare(boolInt(b.cause == ds[0].Cause), boolInt(a.cause == ds[0].Cause))
+	})
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // replied tells whether a mail server spoke, and not only a program about a
 // connection.
 func (f *facts) replied() bool {
@@ -162,7 +180,7 @@ func (c code) matches(lang codes.Lang) []Match {
 		out = append(out, m.withRaw(c.raw))
 		_, err := strconv.Atoi(e.Code)
 		if i == 0 && c.kind == kindHResult && e.Family == "winsock" && err == nil && e.Code != m.Code {
-			out = append(out, Match{ID: e.ID(), Code: e.Code, DerivedFrom: c.canon, Family: e.Family, Symbol: e.Symbol, Title: m.Title})
+			out = append(out, Match{ID: e.ID(), Code: e.Code, DerivedFrom: c.canon, Family: e.Family, Symbol: e.Symbol, Title: m.Title, cause: e.Cause})
 		}
 	}
 	return out
@@ -181,7 +199,7 @@ func MatchOf(e *codes.Entry, lang codes.Lang) Match { return entryMatch(e, e.Cod
 func entryMatch(e *codes.Entry, code string, lang codes.Lang) Match {
 	t := e.Text(lang)
 	return Match{ID: e.ID(), Code: code, Family: e.Family, Symbol: e.Symbol, Title: t.Title, Meaning: t.Meaning, Causes: t.Causes,
-		Fixes: t.Fixes, Who: e.Who, Temporary: e.Temporary, Related: e.Related, References: e.References}
+		Fixes: t.Fixes, Who: e.Who, Temporary: e.Temporary, Related: e.Related, References: e.References, cause: e.Cause}
 }
 
 // verify is the command that confirms a cause, as far as the text names the

@@ -1,6 +1,10 @@
 package explain
 
-import "strings"
+import (
+	"strings"
+
+	"mailsrv/codes"
+)
 
 // scanReply reads an SMTP reply code at place i, with the enhanced status behind
 // it: "550 5.7.1", "550-5.7.26", "550 #5.1.0", and "550.1.1" as careless hands
@@ -28,7 +32,7 @@ func scanReply(s string, i int) []code {
 		// "550-text": the continuation line of a reply
 	case lineStart(s, i) && end < len(s) && (s[end] == ' ' || s[end] == ':'):
 		reply.weak = !mailish(lineAt(s, end))
-	case cued, enclosed(s, i, end), endOfClause(s, i, end), hasSuffixAny(s[:i], ": ", "= ") && end < len(s) && s[end] == ' ' && mailish(lineAt(s, end)):
+	case cued, enclosed(s, i, end) && codes.Known(s[i:end]), endOfClause(s, i, end), hasSuffixAny(s[:i], ": ", "= ") && end < len(s) && s[end] == ' ' && mailish(lineAt(s, end)):
 		reply.weak = true
 	default:
 		return nil
@@ -91,6 +95,8 @@ func scanEnhanced(s string, i int) []code {
 	before := strings.TrimRight(s[max(0, i-32):i], " \t\n")
 	strength, cued := cueBefore(s, i)
 	switch {
+	case strings.HasSuffix(before, "#") && len(before) > 1 && isWord(before[len(before)-2]):
+		return nil // a link: CHANGELOG.md#4.3.1
 	case cued && strength == cueStrong, strings.HasSuffix(before, "#"), hasSuffixAny(strings.ToLower(before), "dsn=", "status:", "status="):
 	case before != "" && (isWord(before[len(before)-1]) || before[len(before)-1] >= 0x80) && !cued:
 		return nil

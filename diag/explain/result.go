@@ -21,6 +21,9 @@ func (f *facts) result(lang codes.Lang) Result {
 			r.Context = &f.ctx
 		}
 	}
+	if f.kind != KindCode {
+		fittingFirst(r.Matches, r.Diagnosis)
+	}
 	switch {
 	case f.kind == KindCode:
 		r.Diagnosis = onlyErrors(f, r.Diagnosis)
