@@ -233,7 +233,7 @@ func isPath(arg string) bool {
 func (a *app) sources(arg string, recursive bool) func(yield func(source) bool) {
 	return func(yield func(source) bool) {
 		if arg == "-" {
-			yield(readSource("", a.stdin))
+			readMails("", a.stdin, yield)
 			return
 		}
 		if len(arg) > 1024 || strings.ContainsAny(arg, "\n\x00") {
@@ -247,7 +247,7 @@ func (a *app) sources(arg string, recursive bool) func(yield func(source) bool) 
 		case err != nil:
 			yield(source{name: arg, err: err})
 		case !info.IsDir():
-			yield(openSource(arg))
+			openSource(arg, yield)
 		case !recursive:
 			yield(source{name: arg, err: errDirectory})
 		default:
@@ -285,7 +285,7 @@ func walkSources(dir string, yield func(source) bool) {
 		case !d.Type().IsRegular():
 			return nil
 		}
-		if !yield(openSource(path)) {
+		if !openSource(path, yield) {
 			return fs.SkipAll
 		}
 		return nil
@@ -293,15 +293,6 @@ func walkSources(dir string, yield func(source) bool) {
 	if err != nil {
 		yield(source{name: dir, err: err})
 	}
-}
-
-func openSource(name string) source {
-	f, err := os.Open(name)
-	if err != nil {
-		return source{name: name, err: err}
-	}
-	defer f.Close()
-	return readSource(name, f)
 }
 
 // readSource reads no more than explain.MaxInput, however long the input is.

@@ -81,7 +81,7 @@ const maxNested = 3
 // kind. It never fails.
 func Parse(raw []byte) Mail {
 	var out Mail
-	for i, m := range Split(raw) {
+	for i, m := range split(raw) {
 		x := parse(newMessage(m), 0)
 		if i == 0 {
 			out = x
@@ -140,9 +140,9 @@ func (m *message) wrapped(nested int) (Mail, bool) {
 	return Mail{}, false
 }
 
-// Split cuts an mbox file into its mails, and brings line ends to "\n". A file
+// split cuts an mbox file into its mails, and brings line ends to "\n". A file
 // that does not begin with an mbox "From " line is one mail.
-func Split(raw []byte) [][]byte {
+func split(raw []byte) [][]byte {
 	raw = lineEnds(raw)
 	raw = bytes.TrimLeft(raw, "\n")
 	if !bytes.HasPrefix(raw, []byte("From ")) {
@@ -156,28 +156,12 @@ func Split(raw []byte) [][]byte {
 			break
 		}
 		at += i + 1
-		if endsMail(raw[start:at]) && mboxLine(raw[at:]) {
+		if before := raw[:at-1]; endsMail(before[bytes.LastIndexByte(before, '\n')+1:]) && mboxLine(raw[at:]) {
 			out = append(out, raw[start:at])
 			start = at
 		}
 	}
 	return append(out, raw[start:])
-}
-
-// endsMail tells whether a mail may end here: with an empty line or with the
-// last delimiter of its parts.
-func endsMail(b []byte) bool {
-	b = b[:len(b)-1]
-	last := b[bytes.LastIndexByte(b, '\n')+1:]
-	return len(last) == 0 || bytes.HasPrefix(last, []byte("--")) && bytes.HasSuffix(last, []byte("--"))
-}
-
-// mboxLine tells whether b begins with "From sender date" and a header field
-// below it: prose that begins a paragraph with "From" does not.
-func mboxLine(b []byte) bool {
-	line, rest, _ := bytes.Cut(b, []byte("\n"))
-	next, _, _ := bytes.Cut(rest, []byte("\n"))
-	return bytes.Count(line, []byte(":")) >= 2 && fieldName(next) != ""
 }
 
 // lineEnds makes every line end "\n". CR alone ends a line too.

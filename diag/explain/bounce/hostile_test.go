@@ -3,6 +3,7 @@ package bounce
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -85,12 +86,35 @@ func TestGroupsRunTogether(t *testing.T) {
 func TestMbox(t *testing.T) {
 	one := "From MAILER-DAEMON Tue May 13 10:00:00 2025\n" + robotHeader + "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n" + reportBody + "--b--\n"
 	text := []byte(one + "\n" + strings.Replace(one, "hanako", "jiro", 1) + "\nFrom here on this is prose.\n")
-	if n := len(Split(text)); n != 2 {
+	if n := len(split(text)); n != 2 {
 		t.Errorf("%d mails, want 2", n)
 	}
 	want := fromTheReport + "jiro@example.jp userunknown hard 5.1.1/stated failed dsn relay.example.com | \n"
 	if got := describe(Parse(text)); got != want {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// An mbox is read mail by mail; what is too long is cut, and the mail behind it
+// found all the same.
+func TestMails(t *testing.T) {
+	mail := func(to, body string) string {
+		return "From MAILER-DAEMON Tue May 13 10:00:00 2025\nTo: " + to + "\nSubject: x\n\n" + body
+	}
+	text := mail("a@example.jp", "one\n\nFrom here on: this: is prose.\n\n") + mail("b@example.jp", strings.Repeat("long line ", 20000)+"\n\n") + mail("c@example.jp", "--x--\n") + mail("d@example.jp", "end")
+	for _, end := range []string{"\n", "\r\n"} {
+		var got []string
+		for m, whole := range Mails(strings.NewReader(strings.ReplaceAll(text, "\n", end)), 100_000) {
+			h, _ := parseHeader(lineEnds(m))
+			got = append(got, fmt.Sprint(h.get("To"), " ", whole, " ", len(m) <= 100_000))
+		}
+		want := []string{"a@example.jp true true", "b@example.jp false true", "c@example.jp true true", "d@example.jp true true"}
+		if !slices.Equal(got, want) {
+			t.Errorf("line end %q: %q, want %q", end, got, want)
+		}
+	}
+	if !IsMbox([]byte("From a@example.jp Tue May 13 10:00:00 2025\nTo: x\n")) || IsMbox([]byte("From: a@example.jp\n")) || IsMbox([]byte("From here on: it: is prose\nno header\n")) {
+		t.Error("IsMbox is wrong")
 	}
 }
 

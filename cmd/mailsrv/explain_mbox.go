@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mailsrv/diag/explain"
+	"mailsrv/diag/explain/bounce"
+)
+
+// openSource yields a file: an mbox mail by mail, anything else as one input. A
+// single mail that was saved with its mbox line, as .eml, stays one.
+func openSource(name string, yield func(source) bool) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return yield(source{name: name, err: err})
+	}
+	defer f.Close()
+	if strings.EqualFold(filepath.Ext(name), ".eml") {
+		return yield(readSource(name, f))
+	}
+	return readMails(name, f, yield)
+}
+
+// readMails yields the mails of an mbox, numbered when there are several, or
+// the whole input when it is none.
+func readMails(name string, r io.Reader, yield func(source) bool) bool {
+	br := bufio.NewReader(r)
+	if head, _ := br.Peek(512); !bounce.IsMbox(head) {
+		return yield(readSource(name, br))
+	}
+	var one *source // held back until it is known to be the only one
+	n := 0
+	for mail, whole := range bounce.Mails(br, explain.MaxInput) {
+		if n++; n == 1 {
+			one = &source{name: name, text: mail, rest: !whole}
+			continue
+		}
+		if n == 2 {
+			one.name += "#1"
+			if !yield(*one) {
+				return false
+			}
+			one = nil
+		}
+		if !yield(source{name: fmt.Sprintf("%s#%d", name, n), text: mail, rest: !whole}) {
+			return false
+		}
+	}
+	return one == nil || yield(*one)
+}
