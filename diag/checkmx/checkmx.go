@@ -13,6 +13,7 @@ package checkmx
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -40,6 +41,9 @@ type Options struct {
 	Skip      []string       // families to leave out
 	Now       time.Time      // zero: the present
 }
+
+// budget is the time a domain gets, in half time-outs.
+const budget = 11
 
 // What is kept for later domains of a bulk run, at most.
 const (
@@ -83,7 +87,7 @@ func (c *Checker) Close() { c.client.Close() }
 
 // Check looks at one domain. It ends within six time-outs.
 func (c *Checker) Check(ctx context.Context, domain string) *Report {
-	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout*11/2)
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout*budget/2)
 	defer cancel()
 	f := c.collect(ctx, domain)
 	return c.report(f)
@@ -152,10 +156,10 @@ func (r *Report) Localize(lang codes.Lang) error {
 	return diag.Localize(r.Findings, lang)
 }
 
-// Unknown tells that nothing failed, but that the heart of the matter could
-// not be found out.
+// Unknown tells that nothing was found wrong, but not everything could be found
+// out either.
 func (r *Report) Unknown() bool {
-	return r.Summary.Fail == 0 && r.Facts.ResolverDead
+	return r.Summary.Fail+r.Summary.Warn == 0 && r.Summary.Skip > 0
 }
 
 // Families are the names for Only and Skip, in the order of judging.
@@ -245,17 +249,39 @@ func (c *Checker) report(f *Facts) *Report {
 		if f.stopped() && !slices.Contains(always, fam.name) || !c.want(fam.name) {
 			continue
 		}
-		j := &judge{Facts: f, opt: &c.opt, now: c.now()}
-		fam.judge(j)
-		if j.ran && !slices.ContainsFunc(j.out, notOK) {
-			j.out = append(j.out, diag.New(fam.name+".ok", f.Domain, nil))
-		}
+		j := c.judge(f, fam)
 		r.Findings = append(r.Findings, j.out...)
 		r.Publish = append(r.Publish, j.pub...)
+	}
+	if f.OutOfTime {
+		r.Findings = append(r.Findings, diag.New("domain.out_of_time", f.Domain, diag.Evidence{"seconds": (c.opt.Timeout * budget / 2).Seconds()}))
 	}
 	diag.Sort(r.Findings)
 	r.Summary = diag.Summarize(r.Findings)
 	return r
+}
+
+// judge runs one family's judge, and survives it.
+func (c *Checker) judge(f *Facts, fam family) (j *judge) {
+	j = &judge{Facts: f, opt: &c.opt, now: c.now()}
+	crashed := func(what string) {
+		j.out = []diag.Finding{diag.New("domain.check_crashed", fam.name, diag.Evidence{"domain": f.Domain, "panic": what})}
+		j.pub = nil
+	}
+	if what, ok := f.Crashed[fam.name]; ok {
+		crashed(what)
+		return j
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			crashed(fmt.Sprint(p))
+		}
+	}()
+	fam.judge(j)
+	if j.ran && !slices.ContainsFunc(j.out, notOK) {
+		j.out = append(j.out, diag.New(fam.name+".ok", f.Domain, nil))
+	}
+	return j
 }
 
 func notOK(f diag.Finding) bool {

@@ -3,6 +3,7 @@ package checkmx
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -31,56 +32,63 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		return f
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	ask := func(family string, work func()) { f.guard(&wg, family, work) }
+	ask("mx", func() {
 		c.collectHosts(ctx, f)
 		if c.want("dane") {
-			wg.Go(func() { c.collectDANE(ctx, f) })
+			ask("dane", func() { c.collectDANE(ctx, f) })
 		}
 		if c.want("dnsbl") {
-			wg.Go(func() { c.collectDNSBL(ctx, f) })
+			ask("dnsbl", func() { c.collectDNSBL(ctx, f) })
 		}
 		c.collectAddrs(ctx, f)
 	})
-	wg.Go(func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
-	if c.want("ns", "dns") {
-		wg.Go(func() { c.collectNS(ctx, f) })
-	}
-	if c.want("spf", "dmarc") {
-		wg.Go(func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) })
-	}
-	if c.want("spf") {
-		wg.Go(func() { c.collectSPF(ctx, f) })
-	}
-	if c.want("dmarc", "bimi") {
-		wg.Go(func() { c.collectDMARC(ctx, f) })
-	}
-	if c.want("dkim") {
-		wg.Go(func() { c.collectDKIM(ctx, f) })
-	}
-	if c.want("bimi") {
-		wg.Go(func() { f.BIMI = c.lookup.Lookup(ctx, "default._bimi."+f.Domain, dns.TXT) })
-	}
-	if !f.null() {
-		c.collectForMail(ctx, f, &wg)
+	ask("dns", func() { f.Random = c.lookup.Lookup(ctx, c.random+"."+f.Domain, dns.TXT) })
+	for _, t := range []struct {
+		families []string
+		work     func()
+	}{
+		{[]string{"ns", "dns"}, func() { c.collectNS(ctx, f) }},
+		{[]string{"spf", "dmarc"}, func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) }},
+		{[]string{"spf"}, func() { c.collectSPF(ctx, f) }},
+		{[]string{"dmarc", "bimi"}, func() { c.collectDMARC(ctx, f) }},
+		{[]string{"dkim"}, func() { c.collectDKIM(ctx, f) }},
+		{[]string{"bimi"}, func() { f.BIMI = c.lookup.Lookup(ctx, "default._bimi."+f.Domain, dns.TXT) }},
+		{[]string{"mtasts"}, func() { c.collectMTASTS(ctx, f) }},
+		{[]string{"tlsrpt"}, func() { f.TLSRPT = c.lookup.Lookup(ctx, "_smtp._tls."+f.Domain, dns.TXT) }},
+		{[]string{"client"}, func() { c.collectClient(ctx, f) }},
+	} {
+		if c.want(t.families...) && !(f.null() && slices.Contains(onlyForMail, t.families[0])) {
+			ask(t.families[0], t.work)
+		}
 	}
 	if c.want("dnssec") && !f.MX.AD {
-		wg.Go(func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
+		ask("dnssec", func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
 	}
 	wg.Wait()
+	f.OutOfTime = ctx.Err() != nil
 	return f
 }
 
-// collectForMail asks what matters only to a domain that takes mail.
-func (c *Checker) collectForMail(ctx context.Context, f *Facts, wg *sync.WaitGroup) {
-	if c.want("mtasts") {
-		wg.Go(func() { c.collectMTASTS(ctx, f) })
-	}
-	if c.want("tlsrpt") {
-		wg.Go(func() { f.TLSRPT = c.lookup.Lookup(ctx, "_smtp._tls."+f.Domain, dns.TXT) })
-	}
-	if c.want("client") {
-		wg.Go(func() { c.collectClient(ctx, f) })
-	}
+// onlyForMail are families that matter only to a domain that takes mail.
+var onlyForMail = []string{"mtasts", "tlsrpt", "client"}
+
+// guard does a piece of the work; if it crashes, that is noted and the others
+// go on.
+func (f *Facts) guard(wg *sync.WaitGroup, family string, work func()) {
+	wg.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if f.Crashed == nil {
+					f.Crashed = map[string]string{}
+				}
+				f.Crashed[family] = fmt.Sprint(p)
+			}
+		}()
+		work()
+	})
 }
 
 // collectFailure finds out why the domain's MX could not be asked for.
@@ -92,8 +100,7 @@ func (c *Checker) collectFailure(ctx context.Context, f *Facts) {
 			return
 		}
 	case dns.Timeout, dns.Unreachable:
-		root := c.lookup.Lookup(ctx, ".", dns.NS)
-		if f.ResolverDead = root.Outcome == dns.Timeout || root.Outcome == dns.Unreachable; f.ResolverDead {
+		if f.ResolverDead = c.dead(ctx, f.Domain); f.ResolverDead {
 			return
 		}
 	default:
@@ -102,6 +109,20 @@ func (c *Checker) collectFailure(ctx context.Context, f *Facts) {
 	if c.want("ns") {
 		c.collectNS(ctx, f) // who is to blame
 	}
+}
+
+// dead tells that the resolver answers nothing, whatever it is asked.
+func (c *Checker) dead(ctx context.Context, domain string) bool {
+	silent := func(name string) bool {
+		a := c.lookup.Lookup(ctx, name, dns.NS)
+		return a.Outcome == dns.Timeout || a.Outcome == dns.Unreachable
+	}
+	var top bool
+	var wg sync.WaitGroup
+	wg.Go(func() { top = silent(domain[strings.LastIndexByte(domain, '.')+1:]) })
+	root := silent(".")
+	wg.Wait()
+	return root && top
 }
 
 // collectHosts looks up the mail hosts and their addresses.

@@ -105,6 +105,10 @@ func (c *Checker) collectSMTP(ctx context.Context, domain, host string, a *Addr)
 	})
 }
 
+// patience is how long a greeting is waited for at least, so that a slow one is
+// told from none.
+const patience = 8 * time.Second
+
 // Addresses for the relay try: names reserved by RFC 2606.
 const (
 	strangerFrom  = "relay-test@example.net"
@@ -115,8 +119,12 @@ const (
 // probe has one conversation with a mail host.
 func (c *Checker) probe(ctx context.Context, domain, host string, addr netip.AddrPort) *SMTP {
 	s := &SMTP{Domain: domain, Mapped: c.opt.Map != nil}
+	greeting := max(2*c.opt.Timeout, patience)
+	if end, ok := ctx.Deadline(); ok {
+		greeting = max(c.opt.Timeout, min(greeting, time.Until(end)-c.opt.Timeout/2))
+	}
 	opt := smtp.Options{
-		Dialer: c.dialer, Helo: c.opt.Helo, Timeout: c.opt.Timeout, Greeting: 2 * c.opt.Timeout,
+		Dialer: c.dialer, Helo: c.opt.Helo, Timeout: c.opt.Timeout, Greeting: greeting,
 		RootCAs: c.opt.RootCAs, ServerName: host, Now: c.opt.Now,
 	}
 	conn, err := smtp.Dial(ctx, addr.String(), opt)

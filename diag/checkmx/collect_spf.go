@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"mailsrv/diag/checkmx/record"
 	"mailsrv/probes/dns"
@@ -15,8 +16,8 @@ import (
 // Limits of how far a foreign SPF tree is followed.
 const (
 	maxSPFDepth = 12
-	maxSPFNodes = 60
-	maxSPFHosts = 10 // of an mx term, RFC 7208 section 4.6.4
+	maxSPFAsked = 100 // look-ups; further terms are counted, but not followed
+	maxSPFHosts = 10  // of an mx term, RFC 7208 section 4.6.4
 )
 
 // SPFNode is one SPF record of the tree that a domain's record spans.
@@ -40,6 +41,7 @@ type SPFTerm struct {
 	Counts   bool // costs a look-up
 	Lookups  int  // with all it includes
 	Void     bool
+	Unasked  bool           // the tree is too large to follow it all
 	Failed   dns.Outcome    // the look-up that could not be had
 	Prefixes []netip.Prefix // what it matches
 	Child    *SPFNode       // of include and redirect
@@ -48,8 +50,7 @@ type SPFTerm struct {
 // spfWalk follows one domain's tree.
 type spfWalk struct {
 	c     *Checker
-	mu    sync.Mutex
-	nodes int
+	asked atomic.Int32
 }
 
 // collectSPF reads the whole tree of the domain's SPF record,
@@ -93,9 +94,17 @@ func (w *spfWalk) terms(ctx context.Context, n *SPFNode, path []string) {
 		if slices.ContainsFunc(ignored, func(i record.Term) bool { return i.Text == t.Text }) {
 			continue
 		}
-		st := &SPFTerm{Term: t}
+		st := &SPFTerm{Term: t, Counts: slices.Contains(costly, t.Name)}
 		n.Terms = append(n.Terms, st)
-		wg.Go(func() { w.term(ctx, n, st, path) })
+		switch {
+		case t.Prefix.IsValid():
+			st.Prefixes = []netip.Prefix{t.Prefix}
+		case !st.Counts, t.Macro, t.Name == "ptr":
+		case w.asked.Add(1) > maxSPFAsked:
+			st.Unasked = true
+		default:
+			wg.Go(func() { w.term(ctx, n, st, path) })
+		}
 	}
 	wg.Wait()
 	slices.SortStableFunc(n.Terms, func(a, b *SPFTerm) int { return cmp.Compare(order(a), order(b)) })
@@ -128,40 +137,26 @@ func (w *spfWalk) term(ctx context.Context, n *SPFNode, t *SPFTerm, path []strin
 		target = n.Domain
 	}
 	switch t.Name {
-	case "ip4", "ip6":
-		t.Prefixes = []netip.Prefix{t.Prefix}
 	case "include", "redirect":
-		t.Counts = true
-		if !t.Macro {
-			t.Child = w.child(ctx, target, path)
-			switch o := t.Child.Answer; {
-			case o == nil:
-			case !o.Outcome.Found():
-				t.Failed = o.Outcome
-			case o.Outcome != dns.Answered:
-				t.Void = true
-			}
+		t.Child = w.child(ctx, target, path)
+		switch o := t.Child.Answer; {
+		case o == nil:
+		case !o.Outcome.Found():
+			t.Failed = o.Outcome
+		case o.Outcome != dns.Answered:
+			t.Void = true
 		}
 	case "a":
-		t.Counts = true
-		if !t.Macro {
-			t.Void, t.Failed = w.addresses(ctx, t, target)
-		}
+		t.Void, t.Failed = w.addresses(ctx, t, target)
 	case "mx":
-		t.Counts = true
-		if !t.Macro {
-			w.mailHosts(ctx, t, target)
-		}
+		w.mailHosts(ctx, t, target)
 	case "exists":
-		t.Counts = true
-		if !t.Macro {
-			a := w.c.lookup.Lookup(ctx, target, dns.A)
-			t.Void, t.Failed = void(a)
-		}
-	case "ptr":
-		t.Counts = true
+		t.Void, t.Failed = void(w.c.lookup.Lookup(ctx, target, dns.A))
 	}
 }
+
+// costly are the terms that cost a look-up, RFC 7208 section 4.6.4.
+var costly = []string{"include", "redirect", "a", "mx", "exists", "ptr"}
 
 func void(a *dns.Answer) (empty bool, failed dns.Outcome) {
 	if !a.Outcome.Found() {
@@ -175,11 +170,7 @@ func (w *spfWalk) child(ctx context.Context, target string, path []string) *SPFN
 	if slices.Contains(path, target) {
 		return &SPFNode{Domain: target, Loop: true}
 	}
-	w.mu.Lock()
-	w.nodes++
-	far := w.nodes > maxSPFNodes || len(path) > maxSPFDepth
-	w.mu.Unlock()
-	if far {
+	if len(path) > maxSPFDepth {
 		return &SPFNode{Domain: target, Cut: true}
 	}
 	return w.node(ctx, target, w.c.lookup.Lookup(ctx, target, dns.TXT), path)

@@ -3,6 +3,7 @@ package checkmx
 import (
 	"net/netip"
 	"slices"
+	"sync"
 
 	"mailsrv/probes/dns"
 )
@@ -34,6 +35,10 @@ type Facts struct {
 	BIMI     *dns.Answer // TXT at default._bimi
 	Listings []*Listing
 	Client   *Client
+
+	OutOfTime bool // the domain's time was up before everything was asked
+	mu        sync.Mutex
+	Crashed   map[string]string // by family: what its collector died of
 }
 
 // Host is a mail host.

@@ -209,7 +209,13 @@ var relayWords = []string{
 // the domain: it refuses its recipients as relaying.
 func (s *SMTP) refusesDomain(domain string) bool {
 	p := s.Postmaster
-	if p == nil || p.Outcome != dial.Permanent || s.Domain != domain || mentions(p, blockedWords...) {
+	if p == nil || s.Domain != domain || mentions(p, blockedWords...) {
+		return false
+	}
+	if p.Outcome == dial.Temporary {
+		return mentions(p, "relay") // Postfix defers what it takes for relaying
+	}
+	if p.Outcome != dial.Permanent {
 		return false
 	}
 	if p.Reply.Enhanced == "5.1.2" || mentions(p, relayWords...) {

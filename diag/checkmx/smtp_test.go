@@ -182,6 +182,7 @@ func TestSMTP(t *testing.T) {
 		{name: "open relay", lab: one("RCPT TO: => 250 ok"), want: []string{"fail smtp.open_relay mx1.example.test"}},
 		{name: "domain not configured", lab: one("RCPT TO:<postmaster@example.test> => 550 5.7.1 relaying denied\nRCPT TO:<abuse@example.test> => 550 5.7.1 relaying denied"), want: []string{"fail smtp.domain_rejected mx1.example.test"}},
 		{name: "domain not configured, other words", lab: one("RCPT TO:<postmaster@example.test> => 550 5.7.1 <postmaster@example.test>: go away\nRCPT TO: => 550 5.7.1 <x@example.org>: go away"), want: []string{"fail smtp.domain_rejected mx1.example.test"}},
+		{name: "domain not configured, deferred", lab: one("RCPT TO:<postmaster@example.test> => 454 4.7.1 <postmaster@example.test>: Relay access denied"), want: []string{"fail smtp.domain_rejected mx1.example.test"}},
 		{name: "postmaster", lab: one("RCPT TO:<postmaster@example.test> => 550 5.1.1 no such user"), want: []string{"warn smtp.postmaster_rejected mx1.example.test"}},
 		{name: "abuse", lab: one("RCPT TO:<abuse@example.test> => 550 5.1.1 no such user"), info: []string{"smtp.abuse_rejected mx1.example.test"}},
 		{name: "null sender", lab: one("MAIL FROM:<> => 550 5.7.1 no null"), want: []string{"warn smtp.null_sender_rejected mx1.example.test"}},

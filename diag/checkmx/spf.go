@@ -227,7 +227,7 @@ func (n *SPFNode) flatter() (edit func(*record.SPF) *record.SPF, left int) {
 	left = n.Lookups
 	flat := map[string][]netip.Prefix{}
 	for _, t := range n.Terms {
-		if (t.Name == "a" || t.Name == "mx") && t.Qualifier == '+' && !t.Macro && t.Failed == "" {
+		if (t.Name == "a" || t.Name == "mx") && t.Qualifier == '+' && !t.Macro && !t.Unasked && t.Failed == "" {
 			flat[t.Text] = t.Prefixes
 			left--
 		}

@@ -119,7 +119,7 @@ func (n *SPFNode) check(ip netip.Addr, depth int) string {
 			match = true
 		case "ip4", "ip6", "a", "mx":
 			match = slices.ContainsFunc(t.Prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
-			if !match && (t.Failed != "" || t.Macro) {
+			if !match && (t.Failed != "" || t.Macro || t.Unasked) {
 				return "unknown"
 			}
 		case "include":
