@@ -142,6 +142,11 @@ func quoted(line string) []string {
 		if i < 0 {
 			return out
 		}
+		if end := strings.IndexByte(line[i+1:], '"'); end >= 0 && strings.IndexByte(line[i+1:i+1+end], '\\') < 0 {
+			out = append(out, line[i+1:i+1+end]) // nothing to unescape
+			line = line[i+end+2:]
+			continue
+		}
 		q, err := strconv.QuotedPrefix(line[i:])
 		if err != nil {
 			return out

@@ -33,12 +33,12 @@ func BenchmarkLogLine(b *testing.B) {
 func BenchmarkTables(b *testing.B) {
 	for b.Loop() {
 		n := 0
-		for _, s := range sections("sentences.txt") {
+		for _, s := range sections(sentencesFile) {
 			for _, line := range s.lines {
 				n += len(alternatives(line))
 			}
 		}
-		for _, s := range sections("labels.txt") {
+		for _, s := range sections(labelsFile) {
 			for _, line := range s.lines {
 				flat, _ := flatten(line)
 				n += len(flat)

@@ -31,15 +31,15 @@ type labelTable struct {
 }
 
 var labels = sync.OnceValue(func() labelTable {
-	t := labelTable{byText: map[string]string{}}
+	t := labelTable{byText: make(map[string]string, 512)}
 	longest := 0
-	for _, s := range sections("labels.txt") {
+	for _, s := range sections(labelsFile) {
 		for _, line := range s.lines {
-			for l := range strings.SplitSeq(line, "|") {
-				flat, _ := flatten(l)
-				if _, taken := t.byText[string(flat)]; !taken {
-					t.byText[string(flat)] = s.name
-					longest = max(longest, len(flat))
+			flat, _ := flatten(line) // keeps the "|"
+			for l := range strings.SplitSeq(string(flat), "|") {
+				if _, taken := t.byText[l]; !taken {
+					t.byText[l] = s.name
+					longest = max(longest, len(l))
 				}
 			}
 		}

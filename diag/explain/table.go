@@ -1,15 +1,23 @@
 package explain
 
 import (
-	"embed"
+	_ "embed" // the data files
 	"strings"
 	"sync"
 
 	"mailsrv/codes"
 )
 
-//go:embed data/*.txt
-var dataFiles embed.FS
+// What may be corrected without touching code: see the comment at the top of
+// each file.
+var (
+	//go:embed data/labels.txt
+	labelsFile string
+	//go:embed data/sentences.txt
+	sentencesFile string
+	//go:embed data/more.txt
+	moreFile string
+)
 
 // section is one "[name words...]" part of a data file, with its lines.
 type section struct {
@@ -21,12 +29,8 @@ type section struct {
 // sections reads a data file: "[name arg...]" headers, one item a line, "#"
 // begins a comment line.
 func sections(file string) []section {
-	b, err := dataFiles.ReadFile("data/" + file)
-	if err != nil {
-		panic("explain: " + err.Error()) // the files are part of the binary
-	}
 	var out []section
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(file) {
 		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || line[0] == '#':
@@ -48,7 +52,7 @@ type more struct {
 
 var moreCodes = sync.OnceValue(func() map[string]more {
 	m := map[string]more{}
-	for _, s := range sections("more.txt") {
+	for _, s := range sections(moreFile) {
 		for _, line := range s.lines {
 			code, symbol, _ := strings.Cut(line, " ")
 			m[code] = more{symbol: strings.TrimSpace(symbol), cause: s.name}
@@ -73,10 +77,14 @@ type sentence struct {
 // tight and shortVowels: a test holds that, so that nothing needs folding at
 // start-up.
 var sentences = sync.OnceValue(func() []sentence {
-	out := make([]sentence, 0, 3000)
-	for _, s := range sections("sentences.txt") {
+	out := make([]sentence, 0, 4000)
+	for _, s := range sections(sentencesFile) {
 		mode := strings.Join(s.args, " ")
 		for _, line := range s.lines {
+			if !strings.Contains(line, "{") {
+				out = append(out, sentence{cause: s.name, weak: mode == "weak", reply: mode == "reply", phrase: codes.Phrase(line)})
+				continue
+			}
 			for _, p := range alternatives(line) {
 				out = append(out, sentence{cause: s.name, weak: mode == "weak", reply: mode == "reply", phrase: codes.Phrase(p)})
 			}

@@ -14,7 +14,7 @@ import (
 // the form that text is brought to.
 func TestSentencesAreCanonical(t *testing.T) {
 	seen := map[string]string{}
-	for _, s := range sections("sentences.txt") {
+	for _, s := range sections(sentencesFile) {
 		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
 			t.Errorf("[%s] is no cause", s.name)
 		}
@@ -74,7 +74,7 @@ func TestSentencesAreQuietInProse(t *testing.T) {
 }
 
 func TestMoreCodes(t *testing.T) {
-	for _, s := range sections("more.txt") {
+	for _, s := range sections(moreFile) {
 		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
 			t.Errorf("[%s] is no cause", s.name)
 		}
@@ -100,7 +100,7 @@ func TestMoreCodes(t *testing.T) {
 }
 
 func TestLabelsAreFlat(t *testing.T) {
-	for _, s := range sections("labels.txt") {
+	for _, s := range sections(labelsFile) {
 		for _, line := range s.lines {
 			if clean(line) != line {
 				t.Errorf("%s: write %q as %q", s.name, line, clean(line))
@@ -108,7 +108,7 @@ func TestLabelsAreFlat(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"account", "server", "protocol", "port", "tls", "response", "server_error", "socket_error", "error_number", "recipient", "sender", "subject"} {
-		if !slices.ContainsFunc(sections("labels.txt"), func(s section) bool { return s.name == name }) {
+		if !slices.ContainsFunc(sections(labelsFile), func(s section) bool { return s.name == name }) {
 			t.Errorf("no labels for %s", name)
 		}
 	}
