@@ -316,5 +316,11 @@ func (f *facts) quoteWord(w word) string {
 			}
 		}
 	}
+	// The words were found in folded text; quote them as they were written.
+	text := oneLine(cut(f.text, maxDialog))
+	low := strings.ToLower(text)
+	if i := strings.Index(low, w.words); i >= 0 && len(low) == len(text) {
+		return cut(text[i:i+len(w.words)], maxEvidenceBytes)
+	}
 	return cut(w.words, maxEvidenceBytes)
 }

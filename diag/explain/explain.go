@@ -137,7 +137,7 @@ type Verify struct {
 }
 
 // Recognised tells whether the input led anywhere: a catalogue entry, a cause,
-// or facts of a pasted tool output.
+// a report about a mail, or facts of a pasted tool output.
 func (r *Result) Recognised() bool {
 	for _, m := range r.Matches {
 		if m.Title != "" {
@@ -149,7 +149,7 @@ func (r *Result) Recognised() bool {
 			return true
 		}
 	}
-	return len(r.Extracted) > 0
+	return len(r.Extracted)+len(r.Bounces) > 0
 }
 
 // Explain says what one input means. The caller limits raw to MaxInput.

@@ -147,7 +147,7 @@ func findMarks(s string) []mark {
 			_, size := utf8.DecodeRuneInString(s[last:])
 			m := mark{name: name, from: from, to: last + size, value: at[p+sep], loose: loose}
 			apostrophe := loose && m.value == m.to && s[last] < utf8.RuneSelf // "host's"
-			assignment := name == "response" && !loose && flat[p] == '=' // reply=$(...)
+			assignment := name == "response" && !loose && flat[p] == '='      // reply=$(...)
 			if labelBoundary(s, from) && !apostrophe && !assignment {
 				out = append(out, m)
 			}

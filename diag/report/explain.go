@@ -137,6 +137,9 @@ func (p *Printer) diagnosis(r *explain.Result) {
 		if d.Why != "" {
 			p.Line(0, d.Why)
 		}
+		if to := recipients(r); to != "" {
+			p.Labelled(0, p.Lang.Pick("Mail to:", "宛先:"), 9, p.cut(to, 9))
+		}
 		if len(d.Evidence) > 0 {
 			p.Labelled(0, p.Lang.Pick("Because:", "根拠:"), 9, strings.Join(d.Evidence, " · "))
 		}
@@ -181,6 +184,17 @@ func (p *Printer) diagnosis(r *explain.Result) {
 	blank()
 	p.write(foot)
 	p.codes(r, room+1)
+}
+
+// recipients lists whose mail a bounce or log is about.
+func recipients(r *explain.Result) string {
+	var to []string
+	for _, b := range r.Bounces {
+		if b.Recipient != "" && !slices.Contains(to, b.Recipient) {
+			to = append(to, b.Recipient)
+		}
+	}
+	return strings.Join(to, ", ")
 }
 
 func sureness(d explain.Diagnosis) string {
@@ -234,7 +248,23 @@ func (p *Printer) codes(r *explain.Result, room int) {
 	}
 }
 
+// noErrorKinds says of mail that is no error what it is instead.
+var noErrorKinds = map[explain.Kind][2]string{
+	explain.KindBounce:    {"This is a delivery report, and it reports no failure.", "配信の報告で、失敗は報告されていません。"},
+	explain.KindARF:       {"This is an abuse report: somebody marked a mail as spam.", "迷惑メールの申告 (ARF) です。受信者がメールを迷惑メールとして報告しました。"},
+	explain.KindMDN:       {"This is a read receipt, no error.", "開封確認の通知です。エラーではありません。"},
+	explain.KindAutoReply: {"This is an automatic reply, no error.", "自動応答のメールです。エラーではありません。"},
+	explain.KindMail:      {"This is an ordinary mail, no bounce.", "通常のメールです。エラーメールではありません。"},
+}
+
 func (p *Printer) noError(r *explain.Result) {
+	if s, ok := noErrorKinds[r.Input.Kind]; ok {
+		p.Line(0, p.Bold(p.Lang.Pick(s[0], s[1])))
+		if to := recipients(r); to != "" {
+			p.Labelled(0, p.Lang.Pick("Mail to:", "宛先:"), 9, p.cut(to, 9))
+		}
+		return
+	}
 	d := diagOf(r)
 	p.Line(0, p.Bold(d.Title))
 	if d.Why != "" {

@@ -136,3 +136,19 @@ func TestExplainColours(t *testing.T) {
 		t.Error("colours where none are wanted")
 	}
 }
+
+func TestExplainMail(t *testing.T) {
+	const head = "From: MAILER-DAEMON@mx.example.jp\nTo: taro@example.jp\nDate: Tue, 13 May 2025 10:00:00 +0900\nSubject: Undelivered Mail Returned to Sender\n" +
+		"Content-Type: multipart/report; report-type=delivery-status; boundary=x\n\n--x\n\nx\n--x\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\n"
+	bounced := explained(head+"Final-Recipient: rfc822; ken@example.net\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 User unknown\n--x--\n", codes.English, nil)
+	if !strings.HasPrefix(bounced, codes.CauseOf("user-unknown").En.Title) || !strings.Contains(bounced, "\nMail to: ken@example.net\nBecause: 550 5.1.1 User unknown\n") {
+		t.Errorf("%s", bounced)
+	}
+	delivered := explained(head+"Final-Recipient: rfc822; ken@example.net\nAction: delivered\nStatus: 2.0.0\n--x--\n", codes.English, nil)
+	if want := "This is a delivery report, and it reports no failure.\nMail to: ken@example.net\n"; delivered != want {
+		t.Errorf("%q, want %q", delivered, want)
+	}
+	if got, want := explained("From: a@example.jp\nTo: b@example.jp\nSubject: hi\n\nhello\n", codes.Japanese, nil), "通常のメールです。エラーメールではありません。\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
