@@ -7,6 +7,9 @@ package diag
 import (
 	"cmp"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"mailsrv/codes"
 )
@@ -104,12 +107,32 @@ func Localize(fs []Finding, lang codes.Lang) error {
 		if err != nil && first == nil {
 			first = err
 		}
-		f.Title, f.Detail, f.Causes, f.Fixes = r.Title, r.Detail, r.Causes, nil
+		f.Title, f.Detail, f.Causes, f.Fixes = harmless(r.Title), harmless(r.Detail), nil, nil
+		for _, c := range r.Causes {
+			f.Causes = append(f.Causes, harmless(c))
+		}
 		for _, x := range r.Fixes {
-			f.Fixes = append(f.Fixes, Fix(x))
+			f.Fixes = append(f.Fixes, Fix{Text: harmless(x.Text), Command: harmless(x.Command), Record: harmless(x.Record), Auto: x.Auto})
 		}
 	}
 	return first
+}
+
+// harmless replaces what could take over a terminal in texts that quote foreign
+// servers and records: control characters, and those that turn the direction.
+func harmless(s string) string {
+	bad := func(r rune) bool {
+		return r != '\n' && unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r)
+	}
+	if strings.IndexFunc(s, bad) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if bad(r) {
+			return '�'
+		}
+		return r
+	}, s)
 }
 
 // Summary counts findings by status.

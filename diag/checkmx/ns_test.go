@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"mailsrv/probes/dial"
 	"mailsrv/probes/dns/dnstest"
@@ -29,7 +28,6 @@ func servers(t *testing.T, resolver string, at map[string]string) lab {
 			t.Fatal(err)
 		}
 		o.Map, o.Only = m, []string{"domain", "dns", "ns", "mx"}
-		o.Timeout = 2 * time.Second
 	}}
 }
 

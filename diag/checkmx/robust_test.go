@@ -149,3 +149,12 @@ func TestConcurrent(t *testing.T) {
 		t.Errorf("the MX was asked for %d times", n)
 	}
 }
+
+// What a stranger put into DNS cannot take over the terminal.
+func TestHarmlessTexts(t *testing.T) {
+	r := policy("spf", `example.test. TXT "v=spf1 \027]0;evil\007 -all"`).check(t)
+	f := find(t, r, "spf.syntax")
+	if s := f.Title + f.Detail; strings.ContainsAny(s, "\x1b\x07") || !strings.Contains(s, "evil") {
+		t.Errorf("%q", s)
+	}
+}

@@ -160,13 +160,18 @@ func TestSMTP(t *testing.T) {
 	}
 	six := single + "\nmx1.example.test. AAAA 2001:db8::1"
 	good := goodHost("mx1.example.test", "")
+	quick := func(l lab) lab {
+		inner := l.opt
+		l.opt = func(o *Options) { inner(o); o.Timeout = 500 * time.Millisecond }
+		return l
+	}
 	runFaults(t, []fault{
 		{name: "refused", lab: hosts(t, single, map[string]any{at1: "refuse"}), want: []string{"fail smtp.refused mx1.example.test"}},
 		{name: "refused, spare", lab: two("refuse"), want: []string{"warn smtp.refused mx1.example.test"}},
 		{name: "dropped", lab: hosts(t, single, map[string]any{at1: "drop"}), want: []string{"fail smtp.timeout mx1.example.test"}},
 		{name: "port not listed", lab: hosts(t, single, map[string]any{"192.0.2.1:26": "drop"}), want: []string{"fail smtp.timeout mx1.example.test"}},
 		{name: "both down", lab: hosts(t, healthy+reverse, map[string]any{at1: "refuse", at2: "drop"}), want: []string{"fail smtp.refused mx1.example.test", "fail smtp.timeout mx2.example.test"}},
-		{name: "silent", lab: one("greeting => silent"), want: []string{"fail smtp.no_banner mx1.example.test"}},
+		{name: "silent", lab: quick(one("greeting => silent")), want: []string{"fail smtp.no_banner mx1.example.test"}},
 		{name: "closed", lab: one("greeting => close"), want: []string{"fail smtp.no_banner mx1.example.test"}},
 		{name: "not SMTP", lab: one("greeting => HTTP/1.1 400 Bad Request"), want: []string{"fail smtp.no_banner mx1.example.test"}},
 		{name: "rejects", lab: one("greeting => 554 5.7.1 no service for you"), want: []string{"fail smtp.rejects mx1.example.test"}},

@@ -42,11 +42,12 @@ long.test.         TXT "long"
 !bogus bogus.test.
 bogus.test.        A 192.0.2.5
 !signed signed.test.
+!invent 203.0.113.80 .lies.test.
 `
 
 func client(t *testing.T, servers ...string) *dns.Client {
 	t.Helper()
-	return &dns.Client{Servers: servers, Timeout: 300 * time.Millisecond}
+	return &dns.Client{Servers: servers, Timeout: time.Second}
 }
 
 func TestLookup(t *testing.T) {
@@ -82,6 +83,8 @@ func TestLookup(t *testing.T) {
 		{"cut.test", dns.TXT, result{dns.TruncatedNoTCP, nil, nil}},
 		{"garbage.test", dns.A, result{dns.Malformed, nil, nil}},
 		{"bogus.test", dns.A, result{dns.ServFail, nil, nil}},
+		{"any.lies.test", dns.A, result{dns.Answered, []string{"203.0.113.80"}, nil}},
+		{"any.lies.test", dns.AAAA, result{dns.NXDomain, nil, nil}},
 		{"a..b", dns.A, result{dns.Malformed, nil, nil}},
 	} {
 		a := c.Lookup(ctx, tt.name, tt.t)

@@ -20,6 +20,7 @@
 //	!truncate NAME [TYPE]       cut over UDP; TCP works
 //	!cut NAME [TYPE]            cut over UDP; TCP closes
 //	!delay DURATION NAME [TYPE] answer late
+//	!invent ADDR NAME           answer this address to every question for an A record
 //	!bogus NAME                 SERVFAIL with EDE 6, unless checking is disabled
 //	!signed NAME                set AD
 //	!authoritative ZONE         answer with AA for this zone, refer below its cuts, refuse the rest
@@ -34,7 +35,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	mdns "github.com/miekg/dns"
@@ -47,13 +47,22 @@ type Server struct {
 	mu      sync.Mutex
 	world   *world
 	queries []string
+	asked   func(query string)
 
 	udp, tcp *mdns.Server
 	done     sync.WaitGroup
 }
 
+// TB is what New needs of a *testing.T, so that programs can use this package
+// without package testing.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
 // New starts a server that stops with the test.
-func New(t testing.TB, script string) *Server {
+func New(t TB, script string) *Server {
 	t.Helper()
 	s, err := Start(script)
 	if err != nil {
@@ -63,17 +72,21 @@ func New(t testing.TB, script string) *Server {
 	return s
 }
 
-// Start starts a server on a free port.
-func Start(script string) (*Server, error) {
+// Start starts a server on a free port of 127.0.0.1.
+func Start(script string) (*Server, error) { return StartAt("127.0.0.1:0", script, nil) }
+
+// StartAt starts a server on that address; port 0 is a free one. Asked, unless
+// nil, is told every question in the form of Queries, which then keeps none.
+func StartAt(addr, script string, asked func(query string)) (*Server, error) {
 	w, err := parse(script)
 	if err != nil {
 		return nil, err
 	}
-	pc, l, err := listen()
+	pc, l, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: pc.LocalAddr().String(), world: w}
+	s := &Server{Addr: pc.LocalAddr().String(), world: w, asked: asked}
 	h := mdns.HandlerFunc(s.serve)
 	ready := make(chan struct{}, 2)
 	started := func() { ready <- struct{}{} }
@@ -87,11 +100,11 @@ func Start(script string) (*Server, error) {
 	return s, nil
 }
 
-// listen finds a port that is free for both UDP and TCP.
-func listen() (net.PacketConn, net.Listener, error) {
+// listen opens a port for both UDP and TCP.
+func listen(addr string) (net.PacketConn, net.Listener, error) {
 	var last error
-	for range 20 {
-		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	for range 20 { // with port 0, the one found for UDP may be taken for TCP
+		pc, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -138,9 +151,15 @@ func (s *Server) serve(w mdns.ResponseWriter, m *mdns.Msg) {
 	network := w.LocalAddr().Network()
 	q := m.Question[0]
 	s.mu.Lock()
-	s.queries = append(s.queries, fmt.Sprintf("%s %s %s", strings.ToLower(q.Name), mdns.TypeToString[q.Qtype], network))
+	query := fmt.Sprintf("%s %s %s", strings.ToLower(q.Name), mdns.TypeToString[q.Qtype], network)
+	if s.asked == nil {
+		s.queries = append(s.queries, query)
+	}
 	world := s.world
 	s.mu.Unlock()
+	if s.asked != nil {
+		s.asked(query)
+	}
 
 	reply := new(mdns.Msg)
 	reply.SetReply(m)
@@ -168,6 +187,8 @@ func (s *Server) serve(w mdns.ResponseWriter, m *mdns.Msg) {
 	case r.act == "cut":
 		_ = w.Close()
 		return
+	case r.act == "invent" && q.Qtype == mdns.TypeA:
+		reply.Answer = []mdns.RR{&mdns.A{Hdr: mdns.RR_Header{Name: q.Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET, Ttl: 60}, A: r.addr}}
 	case r.bogus && !m.CheckingDisabled:
 		reply.Rcode = mdns.RcodeServerFailure
 		if edns != nil {

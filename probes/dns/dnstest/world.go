@@ -2,6 +2,7 @@ package dnstest
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type rule struct {
 	qtype  string // empty: any
 	act    string
 	delay  time.Duration
+	addr   net.IP // invent
 	bogus  bool
 	signed bool
 }
@@ -73,6 +75,11 @@ func (w *world) behave(f []string) error {
 		}
 		r.delay = d
 		f = f[1:]
+	case "invent":
+		if r.act, r.addr = act, net.ParseIP(f[1]).To4(); r.addr == nil {
+			return fmt.Errorf("%q is no IPv4 address", f[1])
+		}
+		f = f[1:]
 	case "bogus":
 		r.bogus = true
 	case "signed":
@@ -114,7 +121,7 @@ func (w *world) rule(q mdns.Question) rule {
 		out.bogus = out.bogus || r.bogus
 		out.signed = out.signed || r.signed
 		if r.act != "" {
-			out.act = r.act
+			out.act, out.addr = r.act, r.addr
 		}
 	}
 	return out
