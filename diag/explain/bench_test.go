@@ -87,3 +87,21 @@ func TestLongInputIsQuick(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkBounce is a delivery report of about 4 KB, from bytes to result.
+func BenchmarkBounce(b *testing.B) {
+	raw := []byte("Return-Path: <>\nFrom: MAILER-DAEMON@mx.example.jp (Mail Delivery System)\nTo: taro@example.jp\nDate: Tue, 13 May 2025 10:00:00 +0900\n" +
+		"Subject: Undelivered Mail Returned to Sender\nMessage-ID: <1@mx.example.jp>\nMIME-Version: 1.0\n" +
+		"Content-Type: multipart/report; report-type=delivery-status; boundary=\"x\"\n\n--x\nContent-Type: text/plain\n\nThis is the mail system at host mx.example.jp.\n\n" +
+		"I'm sorry to have to inform you that your message could not be delivered to one or more recipients.\n\n" +
+		"<ken@example.net>: host mx.example.net[198.51.100.7] said: 550 5.1.1 <ken@example.net>: Recipient address rejected: User unknown (in reply to RCPT TO command)\n\n" +
+		"--x\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\nFinal-Recipient: rfc822; ken@example.net\nAction: failed\nStatus: 5.1.1\n" +
+		"Remote-MTA: dns; mx.example.net\nDiagnostic-Code: smtp; 550 5.1.1 <ken@example.net>: Recipient address rejected: User unknown\n\n" +
+		"--x\nContent-Type: message/rfc822\n\nFrom: taro@example.jp\nTo: ken@example.net\nSubject: hello\n\n" + strings.Repeat("All work and no play makes Jack a dull boy.\n", 55) + "\n--x--\n")
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if r := Explain(raw, codes.English); len(r.Bounces) != 1 {
+			b.Fatal("not read")
+		}
+	}
+}
