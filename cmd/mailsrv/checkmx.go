@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"iter"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,9 +23,10 @@ func init() { commands = append(commands, checkMXCommand) }
 // checkMX holds the flags of check-mx.
 type checkMX struct {
 	*app
-	resolver, dialMap, caFile, file string
+	dialMap, caFile, file, output   string
+	resolver                        []string
 	timeout                         time.Duration
-	noSMTP, noDNSBL, strict         bool
+	noSMTP, noDNSBL, strict, resume bool
 	smtpPort, jobs                  int
 	expect, only, skip              []string
 	selectors, dnsbl                []string
@@ -50,7 +47,7 @@ No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.resolver, "resolver", "", "ask this resolver, `ADDR[:PORT]` (default: the system's)")
+	f.StringArrayVar(&c.resolver, "resolver", nil, "ask this resolver, `ADDR[:PORT]` (repeatable: the next one when it fails; default: the system's)")
 	f.StringVar(&c.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections really go (tests and labs)")
 	f.StringVar(&c.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
 	f.DurationVar(&c.timeout, "timeout", 5*time.Second, "limit of each network step; a domain ends within six of them")
@@ -64,6 +61,8 @@ No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
 	f.StringSliceVar(&c.skip, "skip", nil, "leave these `families` out")
 	f.StringVar(&c.file, "file", "", "read domains from `FILE`, one a line (- for standard input)")
 	f.IntVar(&c.jobs, "jobs", 8, "check so many domains at the same time")
+	f.StringVar(&c.output, "output", "", "write one JSON document a line to `FILE` instead of the report")
+	f.BoolVar(&c.resume, "resume", false, "go on with an --output file that broke off, behind the domains it has")
 	f.BoolVar(&c.strict, "strict", false, "exit 1 on a warning, too")
 	return cmd
 }
@@ -76,29 +75,37 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	if len(args) == 0 && c.file == "" {
 		return usagef("check-mx: name a domain, or --file with a list of domains")
 	}
+	if c.resume && c.output == "" {
+		return usagef("--resume: goes with --output FILE, the file that broke off")
+	}
 	domains, readErr := c.domains(args)
+	single := len(args) == 1 && c.file == ""
+	show := c.show(single)
+	if c.output != "" {
+		out, done, err := openOutput(c.output, c.resume)
+		if err != nil {
+			return usagef("--output: %v", err)
+		}
+		defer out.Close()
+		domains = skip(domains, done)
+		show = func(r *checkmx.Report) error { return report.JSON(out, r, false) }
+	}
+	bar := c.bar(single)
 	checker := checkmx.New(opt)
 	defer checker.Close()
-	single := len(args) == 1 && c.file == ""
 	failed, unknown := false, false
-	printer := c.printer()
 	for r := range each(ctx, c.jobs, domains, checker.Check) {
 		if err := r.Localize(c.lang); err != nil {
 			return err
 		}
 		failed = failed || r.Summary.Fail > 0 || c.strict && r.Summary.Warn > 0
 		unknown = unknown || r.Unknown()
-		if c.json {
-			if err := report.JSON(c.stdout, r, single); err != nil {
-				return err
-			}
-			continue
+		if err := show(r); err != nil {
+			return err
 		}
-		printer.CheckMX(r)
-		if !single {
-			printer.Blank()
-		}
+		bar.step()
 	}
+	bar.clear()
 	if err := *readErr; err != nil {
 		return usagef("check-mx: --file %s: %v", c.file, err)
 	}
@@ -111,6 +118,21 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 		return exit(exitUnknown)
 	}
 	return nil
+}
+
+// show prints one report to standard output.
+func (c *checkMX) show(single bool) func(*checkmx.Report) error {
+	printer := c.printer()
+	return func(r *checkmx.Report) error {
+		if c.json {
+			return report.JSON(c.stdout, r, single)
+		}
+		printer.CheckMX(r)
+		if !single {
+			printer.Blank()
+		}
+		return nil
+	}
 }
 
 func (c *checkMX) options() (checkmx.Options, error) {
@@ -173,103 +195,20 @@ func (c *checkMX) options() (checkmx.Options, error) {
 }
 
 func (c *checkMX) resolvers(opt *checkmx.Options) error {
-	if c.resolver == "" {
-		servers, err := dns.SystemServers()
+	for _, r := range c.resolver {
+		addr, err := dns.ServerAddr(r)
 		if err != nil {
-			return &exitError{exitUnknown, fmt.Errorf("%w; name one with --resolver ADDR", err)}
+			return usagef("--resolver %q: %v", r, err)
 		}
-		opt.Resolvers = servers
+		opt.Resolvers = append(opt.Resolvers, addr)
+	}
+	if len(opt.Resolvers) > 0 {
 		return nil
 	}
-	addr, err := dns.ServerAddr(c.resolver)
+	servers, err := dns.SystemServers()
 	if err != nil {
-		return usagef("--resolver %q: %v", c.resolver, err)
+		return &exitError{exitUnknown, fmt.Errorf("%w; name one with --resolver ADDR", err)}
 	}
-	opt.Resolvers = []string{addr}
+	opt.Resolvers = servers
 	return nil
-}
-
-// domains yields those of the command line, then those of --file; the error is
-// known when they have all been read.
-func (c *checkMX) domains(args []string) (iter.Seq[string], *error) {
-	var failed error
-	return func(yield func(string) bool) {
-		for _, d := range args {
-			if !yield(d) {
-				return
-			}
-		}
-		if c.file == "" {
-			return
-		}
-		var r io.Reader = c.stdin
-		if c.file != "-" {
-			f, err := os.Open(c.file)
-			if err != nil {
-				failed = err
-				return
-			}
-			defer f.Close()
-			r = f
-		}
-		sc := bufio.NewScanner(r)
-		for sc.Scan() {
-			line, _, _ := strings.Cut(sc.Text(), "#")
-			if line = strings.TrimSpace(line); line != "" && !yield(line) {
-				return
-			}
-		}
-		failed = sc.Err()
-	}, &failed
-}
-
-// each checks domains, so many at a time, and yields the reports in the order
-// of the domains. No more than a few reports per job are held.
-func each(ctx context.Context, jobs int, domains iter.Seq[string], check func(context.Context, string) *checkmx.Report) iter.Seq[*checkmx.Report] {
-	return func(yield func(*checkmx.Report) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		defer cancel()
-		type job struct {
-			domain string
-			report chan *checkmx.Report
-		}
-		todo := make(chan job)
-		order := make(chan job, 4*jobs)
-		wg.Go(func() {
-			defer close(order)
-			defer close(todo)
-			for d := range domains {
-				j := job{d, make(chan *checkmx.Report, 1)}
-				select {
-				case order <- j:
-				case <-ctx.Done():
-					return
-				}
-				select {
-				case todo <- j:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-		for range jobs {
-			wg.Go(func() {
-				for j := range todo {
-					j.report <- check(ctx, j.domain)
-				}
-			})
-		}
-		for j := range order {
-			select {
-			case r := <-j.report:
-				if !yield(r) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
 }

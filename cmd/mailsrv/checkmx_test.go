@@ -3,7 +3,11 @@ package main
 import (
 	"crypto/tls"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -63,4 +67,42 @@ func expand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// A half line that a broken run left goes; whole ones stay.
+func TestOpenOutput(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out")
+	for _, tt := range []struct {
+		before string
+		resume bool
+		done   int
+		after  string
+	}{
+		{"", true, 0, "new"},
+		{"a\nb\nhal", true, 2, "a\nb\nnew"},
+		{"hal", true, 0, "new"},
+		{"a\n", false, 0, "new"},
+		{strings.Repeat("x", 100_000) + "\nhal", true, 1, strings.Repeat("x", 100_000) + "\nnew"},
+	} {
+		if err := os.WriteFile(name, []byte(tt.before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, done, err := openOutput(name, tt.resume)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || done != tt.done || string(b) != tt.after {
+			t.Errorf("%.20q: %d done, then %.40q, %v", tt.before, done, b, err)
+		}
+	}
+	if got := slices.Collect(skip(slices.Values([]string{"a", "b", "c"}), 2)); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("%q", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mailsrv/diag"
+	"mailsrv/diag/checkmx/record"
 	"mailsrv/probes/dns"
 )
 
@@ -15,7 +16,11 @@ func judgeMX(j *judge) {
 	if j.null() {
 		r := j.MX.Records[0]
 		f := j.add("mx.null", j.Domain, diag.Evidence{"record": line(j.Domain, "MX", r.Value)})
-		*f = f.With("spf", line(j.Domain, "TXT", `"v=spf1 -all"`))
+		spf := ""
+		if s := j.SPF; s != nil && s.Answer.Outcome.Found() && len(s.Texts) == 0 {
+			spf = j.txtLine(record.SPFFor(false))
+		}
+		*f = f.With("spf", spf)
 		j.publish("mx.null", j.Domain, "MX", "0 .")
 		return
 	}

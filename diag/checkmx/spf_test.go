@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailsrv/diag"
 )
 
 // policy is a lab that looks at one policy family of the healthy domain with
@@ -38,6 +40,7 @@ func TestSPF(t *testing.T) {
 		{name: "missing", lab: spf(), want: []string{"warn spf.missing example.test"}, record: txt("v=spf1 mx -all")},
 		{name: "missing, other texts", lab: spf("example.test. TXT \"site=1\""), want: []string{"warn spf.missing example.test"}},
 		{name: "null MX", lab: lab{zone: "example.test. MX 0 .", opt: func(o *Options) { o.Only = []string{"mx", "spf"} }}, info: []string{"mx.null example.test"}},
+		{name: "null MX, good", lab: lab{zone: "example.test. MX 0 .\nexample.test. TXT \"v=spf1 -all\"", opt: func(o *Options) { o.Only = []string{"mx", "spf"} }}, info: []string{"mx.null example.test"}},
 		{name: "look-up fails", lab: spf("!servfail example.test. TXT"), want: []string{"warn dns.txt_lookup_failed example.test"}},
 		{name: "look-up cut", lab: spf("!cut example.test. TXT"), want: []string{"fail dns.truncated_no_tcp example.test"}},
 		{name: "include fails", lab: spf("v=spf1 include:a.test -all", "!servfail a.test."), want: []string{"warn dns.txt_lookup_failed a.test"}},
@@ -109,5 +112,18 @@ func TestSPFHostile(t *testing.T) {
 	r := spf(append(lines, "v=spf1 include:n0.test -all")...).check(t)
 	if w := wrong(r); len(w) != 1 || w[0] != "fail spf.include_loop example.test" {
 		t.Errorf("%q", w)
+	}
+}
+
+// A domain that takes no mail is told to say that it sends none, unless it does.
+func TestNullMXAndSPF(t *testing.T) {
+	null := func(lines string) diag.Finding {
+		return find(t, lab{zone: "example.test. MX 0 .\n" + lines, opt: func(o *Options) { o.Only = []string{"mx", "spf"} }}.check(t), "mx.null")
+	}
+	if d := cmp.Diff([]string{txt("v=spf1 -all")}, recordsOf(null(""))); d != "" {
+		t.Errorf("(-want +got): %s", d)
+	}
+	if got := recordsOf(null("example.test. TXT \"v=spf1 -all\"")); len(got) != 0 {
+		t.Errorf("%q", got)
 	}
 }
