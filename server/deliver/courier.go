@@ -205,7 +205,7 @@ func (r *round) loop(g group) Result {
 		Text: "mail for " + d.Domain + " loops back to myself: its best mail host is this server, which does not have the domain among its own"}
 	if d.Smart != nil {
 		res.Enhanced = "4.4.6"
-		res.Text = "the smart host " + d.Smart.addr() + " is this server itself"
+		res.Text = "mail loops back to myself: the smart host " + d.Smart.addr() + " is this server"
 	}
 	return res
 }

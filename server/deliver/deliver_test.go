@@ -412,9 +412,9 @@ func TestUnreadableMessage(t *testing.T) {
 	m := message(hello, "a@example.jp")
 	m.Open = func() (io.ReadSeekCloser, error) { return nil, errors.New("gone") }
 	k := c.Courier(Destination{Domain: "example.jp"})
-	want(t, k.Deliver(t.Context(), m), "deferred 4.3.0 local-storage")
+	want(t, k.Deliver(t.Context(), m), "deferred 4.3.0 server-temporary")
 	m.Open = func() (io.ReadSeekCloser, error) { return &brokenFile{bytes.NewReader([]byte(hello))}, nil }
-	want(t, k.Deliver(t.Context(), m), "deferred 4.3.0 local-storage")
+	want(t, k.Deliver(t.Context(), m), "deferred 4.3.0 server-temporary")
 	k.Close()
 	if len(s.Messages()) != 0 {
 		t.Error("half a message was sent as a whole one")

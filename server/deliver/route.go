@@ -48,7 +48,7 @@ func (c *Client) route(ctx context.Context, d Destination) ([]group, *Result) {
 		return nil, lookupFailed("MX", d.Domain, err)
 	}
 	if len(mxs) == 1 && strings.Trim(mxs[0].Host, ".") == "" {
-		return nil, &Result{Outcome: Failed, Enhanced: "5.1.10", Cause: causeDiscontinued,
+		return nil, &Result{Outcome: Failed, Enhanced: "5.1.10", Cause: causeNoSuchUser,
 			Text: fmt.Sprintf("556 5.1.10 Recipient address has null MX: %s takes no mail (RFC 7505)", d.Domain)}
 	}
 	return groups(mxs), nil

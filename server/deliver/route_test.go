@@ -23,7 +23,7 @@ func TestHosts(t *testing.T) {
 		{"by preference", fakeDNS{"example.jp. MX": {"30 c.", "10 a.", "20 b."}, "a. A": {"192.0.2.7"}, "b. A": {"192.0.2.8"}, "c. A": {"192.0.2.1"}},
 			"x@example.jp", "delivered 2.0.0 c", []string{"192.0.2.7:25", "192.0.2.8:25", "192.0.2.1:25"}},
 		{"implicit MX", fakeDNS{"example.jp. A": {"192.0.2.1"}}, "x@Example.JP", "delivered 2.0.0 example.jp", []string{"192.0.2.1:25"}},
-		{"null MX", fakeDNS{"example.jp. MX": {"0 ."}, "example.jp. A": {"192.0.2.1"}}, "x@example.jp", "failed 5.1.10 service-discontinued down", nil},
+		{"null MX", fakeDNS{"example.jp. MX": {"0 ."}, "example.jp. A": {"192.0.2.1"}}, "x@example.jp", "failed 5.1.10 user-unknown down", nil},
 		{"null MX beside others", fakeDNS{"example.jp. MX": {"0 .", "5 a."}, "a. A": {"192.0.2.1"}}, "x@example.jp", "delivered 2.0.0 a", []string{"192.0.2.1:25"}},
 		{"no such domain", fakeDNS{}, "x@example.jp", "failed 5.4.4 example.jp dns-failure down", nil},
 		{"MX lookup fails", fakeDNS{"example.jp. MX": {"?"}}, "x@example.jp", "deferred 4.4.3 dns-failure down", nil},

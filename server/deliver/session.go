@@ -262,8 +262,8 @@ func (s *session) handshake() error {
 func (s *session) login() *Result {
 	fail := func(r Result) *Result { r = s.at.result(r); return &r }
 	if s.at.tls == "" && s.mustTLS() {
-		return fail(Result{Outcome: Deferred, Enhanced: "4.7.0", Command: "STARTTLS", Cause: causeTLSRequired,
-			Text: s.at.String() + " does not offer STARTTLS, without which no credentials and no mail are sent to it"})
+		return fail(Result{Outcome: Deferred, Enhanced: "4.7.0", Command: "STARTTLS", Cause: causeTLS,
+			Text: fmt.Sprintf("TLS is required, but was not offered by host %s: without it no credentials are sent", s.at)})
 	}
 	if s.smart == nil || s.smart.Username == "" {
 		return nil
@@ -289,12 +289,12 @@ func (s *session) login() *Result {
 			}
 		}
 	default:
-		what := "it offers no AUTH"
+		what := "it offers none at all"
 		if len(offered) > 0 {
-			what = "it offers only " + clean(strings.Join(offered, " "))
+			what = "it offers " + clean(strings.Join(offered, " "))
 		}
 		return fail(Result{Outcome: Deferred, Enhanced: "4.7.0", Command: "AUTH", Cause: causeAuthMethod,
-			Text: fmt.Sprintf("cannot log in at %s: %s; PLAIN or LOGIN is needed", s.at, what)})
+			Text: fmt.Sprintf("no AUTH mechanism in common with %s: %s, PLAIN or LOGIN is needed", s.at, what)})
 	}
 	if err != nil {
 		return fail(s.at.talking("AUTH", "while logging in", err))

@@ -104,7 +104,7 @@ func TestSmartHost(t *testing.T) {
 		{"old AUTH= form", sinktest.Config{TLS: cert, Extensions: []string{"STARTTLS", "AUTH=LOGIN PLAIN"}}, 587, "taro", "delivered 2.0.0 smtp.example.net", nil},
 		{"no login", sinktest.Config{Extensions: []string{"PIPELINING"}}, 25, "", "delivered 2.0.0 smtp.example.net",
 			[]string{"1 EHLO mail.example.com", "1 MAIL FROM:<taro@example.com>", "1 RCPT TO:<a@example.jp>", "1 DATA", "1 QUIT"}},
-		{"no TLS, no credentials", sinktest.Config{Extensions: []string{"AUTH PLAIN"}}, 587, "taro", "deferred 4.7.0 smtp.example.net tls-required down",
+		{"no TLS, no credentials", sinktest.Config{Extensions: []string{"AUTH PLAIN"}}, 587, "taro", "deferred 4.7.0 smtp.example.net tls-mismatch down",
 			[]string{"1 EHLO mail.example.com"}},
 		{"TLS refused, no credentials", sinktest.Config{TLS: cert, Extensions: withTLS, Script: func(_ *sinktest.Session, verb, _ string) string {
 			if verb == "STARTTLS" {
