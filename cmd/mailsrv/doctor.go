@@ -16,6 +16,7 @@ import (
 	"mailsrv/codes"
 	"mailsrv/diag"
 	"mailsrv/diag/doctor"
+	"mailsrv/diag/relaytest"
 	"mailsrv/diag/report"
 	"mailsrv/probes/dns"
 	"mailsrv/server/account"
@@ -210,21 +211,21 @@ func built() time.Time {
 }
 
 // relayPolicy asks the policy room what the server would answer.
-func relayPolicy(cfg *config.Config) func(doctor.RelayTry) doctor.RelayVerdict {
+func relayPolicy(cfg *config.Config) func(relaytest.Try) relaytest.Verdict {
 	rules := policy.New(cfg, account.Open(cfg.DataDir, cfg.Domains))
-	return func(t doctor.RelayTry) doctor.RelayVerdict {
+	return func(t relaytest.Try) relaytest.Verdict {
 		from, _, err := address.ParsePath("<" + t.From + ">")
 		to, rest, rerr := address.ParsePath("<" + t.To + ">")
 		if err != nil || rerr != nil || rest != "" {
-			return doctor.RelayVerdict{Result: doctor.Refused, Reply: "501 5.1.3 Syntax"}
+			return relaytest.Verdict{Result: relaytest.Refused, Reply: "501 5.1.3 Syntax"}
 		}
-		d := rules.Decide(policy.Request{Client: t.Client, Listener: t.Listener, HELO: t.Helo, Sender: from, Recipient: to})
-		v := doctor.RelayVerdict{Result: doctor.Refused, Reply: d.Reply(), Rule: d.Rule}
+		d := rules.Decide(policy.Request{Client: relaytest.Stranger, Listener: config.SMTP, HELO: relaytest.StrangerDomain, Sender: from, Recipient: to})
+		v := relaytest.Verdict{Result: relaytest.Refused, Reply: d.Reply(), Rule: d.Rule}
 		switch d.Verdict {
 		case policy.Accept:
-			v.Result = doctor.Accepted
+			v.Result = relaytest.Accepted
 		case policy.Defer:
-			v.Result = doctor.Unclear
+			v.Result = relaytest.Unclear
 		}
 		return v
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"mailsrv/diag"
+	"mailsrv/diag/relaytest"
 	"mailsrv/probes/dial"
 )
 
@@ -68,8 +69,8 @@ type Options struct {
 	// The server's rooms that a judge may not enter come as functions.
 
 	// Policy asks the relay rules, offline, what the configuration under
-	// examination does with a recipient.
-	Policy func(RelayTry) RelayVerdict
+	// examination does with a stranger's try.
+	Policy func(relaytest.Try) relaytest.Verdict
 	// TempAccount makes an account that ends by itself after ttl, and returns
 	// how to log in and how to remove it together with its mailbox.
 	TempAccount func(ttl time.Duration) (TempAccount, error)

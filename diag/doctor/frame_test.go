@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/diag/relaytest"
 	"mailsrv/server/config"
 )
 
@@ -175,7 +177,7 @@ func TestUnknownCheck(t *testing.T) {
 // A fresh machine: no file, no data, no server. Nothing is wrong with it.
 func TestFreshMachineIsQuiet(t *testing.T) {
 	t.Chdir(t.TempDir())
-	r := examine(t, Options{Stage: Internet, Spools: []string{t.TempDir()}, Policy: func(RelayTry) RelayVerdict { return RelayVerdict{Result: Refused} }})
+	r := examine(t, Options{Stage: Internet, Spools: []string{t.TempDir()}, Policy: func(relaytest.Try) relaytest.Verdict { return relaytest.Verdict{Result: relaytest.Refused} }})
 	// The ports of the defaults may be taken on the machine of the test.
 	left := slices.DeleteFunc(bad(r), func(id string) bool { return id == "port.in_use" })
 	if len(left) != 0 {
@@ -193,15 +195,19 @@ func TestFreshMachineIsQuiet(t *testing.T) {
 // Every id in the code has a text, and every text of doctor an id in the code.
 func TestEveryIDHasATextAndViceVersa(t *testing.T) {
 	used := map[string]bool{}
-	entries, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
+	var sources []string
+	for _, dir := range []string{".", "../relaytest"} {
+		some, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, some...)
 	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+	for _, name := range sources {
+		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, 0)
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +223,7 @@ func TestEveryIDHasATextAndViceVersa(t *testing.T) {
 				lit, isLit := call.Args[0].(*ast.BasicLit)
 				if pkg, ok := pkgOf(sel, isSel); ok && isLit && pkg == "diag" && sel.Sel.Name == "New" {
 					if s, err := strconv.Unquote(lit.Value); err == nil && codes.FindingOf(s) == nil {
-						t.Errorf("%s: no text for %s", e.Name(), s)
+						t.Errorf("%s: no text for %s", name, s)
 					}
 				}
 			}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"mailsrv/diag"
+	"mailsrv/diag/relaytest"
 	"mailsrv/probes/smtp"
 	"mailsrv/server/config"
 )
@@ -86,75 +86,22 @@ func (c *Case) battery(ctx context.Context) []diag.Finding {
 		return nil // no port on which strangers could try
 	}
 	addr := reachable(l, c.Addresses)
-	server := netip.MustParseAddrPort(addr).Addr()
-	tries := Battery(c.Config.Domains[0], server)
+	names := relaytest.Names{Domain: c.Config.Domains[0], Server: netip.MustParseAddrPort(addr).Addr()}
 	subject := l.Service + " " + l.Addr
-	trusted := slices.ContainsFunc(c.Config.Relay.Networks, func(n netip.Prefix) bool { return n.Contains(server) })
+	trusted := slices.ContainsFunc(c.Config.Relay.Networks, func(n netip.Prefix) bool { return n.Contains(names.Server) })
 	if !c.Running || trusted {
-		return c.offline(subject, tries)
+		if c.Policy == nil {
+			return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"why": "not-running"})}
+		}
+		return relaytest.Judge(subject, relaytest.Offline(names, c.Policy))
 	}
 	if id := c.Has("server.not_answering", "port.not_listening", "port.wrong_service"); id != "" {
 		return skipped("relay", id)
 	}
-	verdicts, err := tryRelay(ctx, addr, tries, smtp.Options{Dialer: c.Dialer(), Timeout: c.Timeout, Helo: "doctor." + strangerDomain})
-	if err != nil && !slices.ContainsFunc(verdicts, func(v RelayVerdict) bool { return v.Result != Unclear }) {
-		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": errorText(err)})}
+	client, err := relaytest.Dial(ctx, addr, smtp.Options{Dialer: c.Dialer(), Timeout: c.Timeout, Helo: "doctor." + relaytest.StrangerDomain})
+	if err != nil {
+		return relaytest.Judge(subject, relaytest.Answers{Err: err})
 	}
-	return judgeRelay(subject, tries, verdicts)
-}
-
-func (c *Case) offline(subject string, tries []RelayTry) []diag.Finding {
-	if c.Policy == nil {
-		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": "the server does not run"})}
-	}
-	verdicts := make([]RelayVerdict, len(tries))
-	for i, t := range tries {
-		t.Client, t.Listener, t.Helo = stranger, config.SMTP, strangerDomain
-		verdicts[i] = c.Policy(t)
-	}
-	return judgeRelay(subject, tries, verdicts)
-}
-
-// judgeRelay reads the results of a battery. A plain try that is accepted makes
-// the disguised ones uninteresting.
-func judgeRelay(subject string, tries []RelayTry, verdicts []RelayVerdict) []diag.Finding {
-	var plain, disguised, unclear []string
-	first := map[string]RelayVerdict{}
-	sender := false
-	for i, t := range tries {
-		v := verdicts[i]
-		if v.Result == Unclear {
-			unclear = append(unclear, t.Name)
-		}
-		if v.Result != Accepted {
-			continue
-		}
-		first[t.Name] = v
-		switch {
-		case t.Name == "local-sender":
-			sender = true
-		case tricks[t.Name]:
-			disguised = append(disguised, t.Name)
-		default:
-			plain = append(plain, t.Name)
-		}
-	}
-	evidence := func(names []string) diag.Evidence {
-		ev := diag.Evidence{"tests": names, "reply": first[names[0]].Reply}
-		if rule := first[names[0]].Rule; rule != "" {
-			ev["rule"] = rule
-		}
-		return ev
-	}
-	switch {
-	case len(plain) > 0:
-		return []diag.Finding{diag.New("relay.open", subject, evidence(plain))}
-	case len(disguised) > 0:
-		return []diag.Finding{diag.New("relay.open_trick", subject, evidence(disguised))}
-	case sender:
-		return []diag.Finding{diag.New("relay.sender_trusted", subject, evidence([]string{"local-sender"}))}
-	case len(unclear) == len(tries):
-		return []diag.Finding{diag.New("relay.untested", subject, diag.Evidence{"reason": strings.TrimSpace(verdicts[0].Reply)})}
-	}
-	return nil
+	defer client.Close()
+	return relaytest.Judge(subject, client.Ask(names))
 }
