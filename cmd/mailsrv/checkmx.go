@@ -27,6 +27,8 @@ type checkMX struct {
 	resolver                        []string
 	timeout                         time.Duration
 	noSMTP, noDNSBL, strict, resume bool
+	authoritative, watch            bool
+	every                           time.Duration
 	smtpPort, jobs                  int
 	expect, only, skip              []string
 	selectors, dnsbl                []string
@@ -48,6 +50,9 @@ No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&c.resolver, "resolver", nil, "ask this resolver, `ADDR[:PORT]` (repeatable: the next one when it fails; default: the system's)")
+	f.BoolVar(&c.authoritative, "authoritative", false, "ask each zone's own name servers instead of a resolver's cache")
+	f.BoolVar(&c.watch, "watch", false, "show how a change spreads over the name servers and resolvers, until all agree")
+	f.DurationVar(&c.every, "every", 10*time.Second, "how often --watch looks")
 	f.StringVar(&c.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections really go (tests and labs)")
 	f.StringVar(&c.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
 	f.DurationVar(&c.timeout, "timeout", 5*time.Second, "limit of each network step; a domain ends within six of them")
@@ -77,6 +82,9 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	}
 	if c.resume && c.output == "" {
 		return usagef("--resume: goes with --output FILE, the file that broke off")
+	}
+	if c.watch {
+		return c.watchOne(ctx, args, opt)
 	}
 	domains, readErr := c.domains(args)
 	single := len(args) == 1 && c.file == ""
@@ -120,6 +128,37 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	return nil
 }
 
+// watchOne shows each round of a watch until the change has spread.
+func (c *checkMX) watchOne(ctx context.Context, args []string, opt checkmx.Options) error {
+	if len(args) != 1 || c.file != "" {
+		return usagef("--watch: name one domain")
+	}
+	domain, err := checkmx.DomainName(args[0])
+	if err != nil {
+		return usagef("--watch: %v", err)
+	}
+	if c.every < 100*time.Millisecond {
+		return usagef("--every %s: must be at least 100ms", c.every)
+	}
+	checker := checkmx.New(opt)
+	defer checker.Close()
+	printer := c.printer()
+	spread := checker.Watch(ctx, domain, c.every, func(r *checkmx.Round) {
+		if c.json {
+			err = report.JSON(c.stdout, r, false)
+			return
+		}
+		printer.Round(r)
+	})
+	if err != nil {
+		return err
+	}
+	if !spread {
+		return exit(exitUnknown)
+	}
+	return nil
+}
+
 // show prints one report to standard output.
 func (c *checkMX) show(single bool) func(*checkmx.Report) error {
 	printer := c.printer()
@@ -136,7 +175,7 @@ func (c *checkMX) show(single bool) func(*checkmx.Report) error {
 }
 
 func (c *checkMX) options() (checkmx.Options, error) {
-	opt := checkmx.Options{Timeout: c.timeout, NoSMTP: c.noSMTP, SMTPPort: c.smtpPort, Only: c.only, Skip: slices.Clone(c.skip),
+	opt := checkmx.Options{Timeout: c.timeout, NoSMTP: c.noSMTP, SMTPPort: c.smtpPort, Authority: c.authoritative, Only: c.only, Skip: slices.Clone(c.skip),
 		Selectors: c.selectors, DNSBL: c.dnsbl}
 	if c.noDNSBL {
 		opt.Skip = append(opt.Skip, "dnsbl")

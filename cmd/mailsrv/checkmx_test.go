@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"os"
 	"path/filepath"
@@ -104,5 +105,51 @@ func TestOpenOutput(t *testing.T) {
 	}
 	if got := slices.Collect(skip(slices.Values([]string{"a", "b", "c"}), 2)); !slices.Equal(got, []string{"c"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// trigger does something once, when what is written to it contains a text.
+type trigger struct {
+	bytes.Buffer
+	on   string
+	then func()
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if w.then != nil && strings.Contains(w.String(), w.on) {
+		w.then()
+		w.then = nil
+	}
+	return n, err
+}
+
+// --watch shows who has which answer, and ends when all have the new one.
+func TestWatchCommand(t *testing.T) {
+	const (
+		head = "example.test. NS ns1.example.test.\nns1.example.test. A 192.0.2.51\n"
+		old  = head + "example.test. MX 10 old.example.test.\n"
+		new_ = head + "example.test. MX 10 new.example.test.\nexample.test. SOA ns1.example.test. h.example.test. 2 3600 600 86400 300\n"
+	)
+	own, resolver := dnstest.New(t, "!authoritative example.test.\n"+new_), dnstest.New(t, old)
+	file := filepath.Join(t.TempDir(), "map")
+	if err := os.WriteFile(file, []byte("192.0.2.51:53 "+own.Addr), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := &trigger{on: "not everywhere yet", then: func() {
+		if err := resolver.Set(new_); err != nil {
+			t.Error(err)
+		}
+	}}
+	var stderr bytes.Buffer
+	code := run([]string{"check-mx", "--lang", "en", "example.test", "--watch", "--every", "100ms", "--resolver", resolver.Addr, "--dial-map", file}, nil, out, &stderr)
+	text := out.String()
+	if code != exitDone || stderr.Len() > 0 || !strings.HasSuffix(strings.TrimSpace(text), "(TTL 3600)") || strings.Count(text, "all servers agree") != 1 {
+		t.Errorf("exit %d, %q:\n%s", code, stderr.String(), text)
+	}
+	for _, want := range []string{"10 new.example.test.\n      ns1.example.test 192.0.2.51  (TTL 3600)", "10 old.example.test.\n      " + resolver.Addr, "ns1.example.test 192.0.2.51, " + resolver.Addr} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
 	}
 }

@@ -32,6 +32,7 @@ type Options struct {
 	Timeout   time.Duration  // of one network step; 0: 5 s. A domain ends within six of them
 	RootCAs   *x509.CertPool // nil: the system's
 	NoSMTP    bool           // ask the mail hosts nothing
+	Authority bool           // ask each zone's own servers instead of a resolver's cache
 	SMTPPort  int            // 0: 25
 	Helo      string         // our name in EHLO; empty: this machine's
 	Expect    []netip.Addr   // the addresses this server has in public
@@ -79,6 +80,9 @@ func New(opt Options) *Checker {
 	c.direct = &dns.Client{Dialer: c.dialer, Timeout: opt.Timeout}
 	c.client = &dns.Client{Servers: opt.Resolvers, Timeout: opt.Timeout}
 	c.lookup = dns.NewCache(c.client, maxCached)
+	if opt.Authority {
+		c.lookup = dns.NewCache(&authority{c: c, resolver: c.lookup, servers: newShared[string, []string](maxProbes)}, maxCached)
+	}
 	return c
 }
 

@@ -2,6 +2,7 @@ package checkmx
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -18,6 +19,15 @@ const (
 	invalidAddress = "address"      // an IP address
 	invalidMailbox = "mail-address" // user@domain
 )
+
+// DomainName puts a domain as people type it into the form of DNS.
+func DomainName(s string) (string, error) {
+	d, why := normalize(s)
+	if why != "" {
+		return "", fmt.Errorf("%q is not a usable domain name (%s)", s, why)
+	}
+	return d, nil
+}
 
 // normalize puts a domain as people type it into the form of DNS; why says what
 // is wrong with it.

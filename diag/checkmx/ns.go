@@ -215,7 +215,12 @@ func (j *judge) judgeStale() {
 	if len(ends) == 0 {
 		return
 	}
+	current := ends[0].Mail[0] // the MX
 	for i, first := range ends[0].Mail {
+		named := slices.ContainsFunc(current.Records, func(r dns.Record) bool { return r.Host == first.Name })
+		if (first.Type == dns.A || first.Type == dns.AAAA) && !named && len(current.Records) > 0 {
+			continue // an old MX leads there, and that is said already
+		}
 		mine := j.resolverAnswer(first.Name, first.Type)
 		if mine == nil || !mine.Outcome.Found() || !first.Outcome.Found() || !first.AA || len(first.Chain) > 0 || len(mine.Chain) > 0 {
 			continue // behind a CNAME other servers answer

@@ -38,8 +38,8 @@ example.test.     NS ns2.example.test.
 ns1.example.test. A 192.0.2.51
 ns2.example.test. A 192.0.2.52
 `
-	world     = healthy + nsRecords + parentRecords
-	authority = "!authoritative example.test.\n" + healthy + nsRecords
+	world   = healthy + nsRecords + parentRecords
+	ownZone = "!authoritative example.test.\n" + healthy + nsRecords
 
 	parentRecords = `
 test.        NS a.nic.test.
@@ -50,7 +50,7 @@ a.nic.test.  A 192.0.2.50
 
 // allGood are the servers of a healthy delegation; changes replace some.
 func allGood(changes map[string]string) map[string]string {
-	m := map[string]string{"192.0.2.50": parent, "192.0.2.51": authority, "192.0.2.52": authority}
+	m := map[string]string{"192.0.2.50": parent, "192.0.2.51": ownZone, "192.0.2.52": ownZone}
 	for k, v := range changes {
 		m[k] = v
 	}
@@ -63,9 +63,9 @@ func TestNS(t *testing.T) {
 	runFaults(t, []fault{
 		{name: "good", lab: servers(t, world, allGood(nil))},
 		{name: "no NS known", lab: servers(t, healthy, nil)},
-		{name: "single", lab: servers(t, strings.ReplaceAll(world, "example.test.     NS ns2.example.test.\n", ""), map[string]string{"192.0.2.51": strings.ReplaceAll(authority, "example.test.     NS ns2.example.test.\n", "")}),
+		{name: "single", lab: servers(t, strings.ReplaceAll(world, "example.test.     NS ns2.example.test.\n", ""), map[string]string{"192.0.2.51": strings.ReplaceAll(ownZone, "example.test.     NS ns2.example.test.\n", "")}),
 			want: []string{"warn ns.single example.test"}},
-		{name: "two names, one address", lab: servers(t, swap("192.0.2.52", "192.0.2.51").Replace(world), map[string]string{"192.0.2.51": authority}), want: []string{"warn ns.single example.test"}},
+		{name: "two names, one address", lab: servers(t, swap("192.0.2.52", "192.0.2.51").Replace(world), map[string]string{"192.0.2.51": ownZone}), want: []string{"warn ns.single example.test"}},
 		{name: "no such server", lab: servers(t, swap("ns2.example.test. A 192.0.2.52", "").Replace(world), allGood(nil)), want: []string{"warn ns.nxdomain ns2.example.test"}},
 		{name: "server look-up fails", lab: servers(t, world+"!servfail ns2.example.test.", allGood(nil))},
 		{name: "down", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": "drop"})), want: []string{"warn ns.unreachable ns2.example.test"}},
@@ -79,16 +79,16 @@ func TestNS(t *testing.T) {
 		{name: "cname", lab: servers(t, swap("ns2.example.test. A 192.0.2.52", "ns2.example.test. CNAME real.example.test.\nreal.example.test. A 192.0.2.52").Replace(world), allGood(nil)),
 			want: []string{"warn ns.cname ns2.example.test"}, record: "example.test. IN NS real.example.test."},
 		{name: "private", lab: servers(t, swap("192.0.2.52", "10.0.0.1").Replace(world), allGood(nil)), want: []string{"warn ns.private_address ns2.example.test"}},
-		{name: "parent knows more", lab: servers(t, world+third, allGood(map[string]string{"192.0.2.50": parent, "192.0.2.53": authority + third, "192.0.2.51": authority + third, "192.0.2.52": authority + third})), want: []string{"warn ns.parent_mismatch example.test"}},
+		{name: "parent knows more", lab: servers(t, world+third, allGood(map[string]string{"192.0.2.50": parent, "192.0.2.53": ownZone + third, "192.0.2.51": ownZone + third, "192.0.2.52": ownZone + third})), want: []string{"warn ns.parent_mismatch example.test"}},
 		{name: "old delegation to a lame server", lab: servers(t, world+"ns3.example.test. A 192.0.2.53", allGood(map[string]string{"192.0.2.50": parent + third, "192.0.2.53": "!refuse ."})), want: []string{"warn ns.parent_mismatch example.test"}},
-		{name: "serials", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": swap(" 1 3600 600", " 2 3600 600", "MX 20", "MX 30").Replace(authority)})), want: []string{"warn ns.serial_mismatch example.test"}},
-		{name: "answers", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": swap("MX 20", "MX 30").Replace(authority)})), want: []string{"warn ns.answer_mismatch example.test"}},
-		{name: "policy answers", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": authority + "_dmarc.example.test. TXT \"v=DMARC1; p=none\""})), want: []string{"warn ns.answer_mismatch _dmarc.example.test"}},
+		{name: "serials", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": swap(" 1 3600 600", " 2 3600 600", "MX 20", "MX 30").Replace(ownZone)})), want: []string{"warn ns.serial_mismatch example.test"}},
+		{name: "answers", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": swap("MX 20", "MX 30").Replace(ownZone)})), want: []string{"warn ns.answer_mismatch example.test"}},
+		{name: "policy answers", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": ownZone + "_dmarc.example.test. TXT \"v=DMARC1; p=none\""})), want: []string{"warn ns.answer_mismatch _dmarc.example.test"}},
 		{name: "stale", lab: servers(t, swap("MX 20", "MX 30").Replace(world), allGood(nil)), want: []string{"warn dns.resolver_stale example.test"}},
 		{name: "stale address", lab: servers(t, swap("mx1.example.test.    A 192.0.2.1", "mx1.example.test. 77 A 192.0.2.2", "mx2.example.test.    A 192.0.2.2", "mx2.example.test. A 192.0.2.1").Replace(world), allGood(nil)),
 			want: []string{"warn dns.resolver_stale mx1.example.test", "warn dns.resolver_stale mx2.example.test"}},
 		{name: "sub-domain without a zone of its own", lab: func() lab {
-			l := servers(t, world+"sub.example.test. MX 10 mx1.example.test.", allGood(map[string]string{"192.0.2.51": authority + "sub.example.test. MX 10 mx1.example.test.", "192.0.2.52": authority + "sub.example.test. MX 10 mx1.example.test."}))
+			l := servers(t, world+"sub.example.test. MX 10 mx1.example.test.", allGood(map[string]string{"192.0.2.51": ownZone + "sub.example.test. MX 10 mx1.example.test.", "192.0.2.52": ownZone + "sub.example.test. MX 10 mx1.example.test."}))
 			l.domain = "sub.example.test"
 			return l
 		}()},

@@ -128,3 +128,29 @@ func (p *Printer) mark(s diag.Status) string {
 func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-lipgloss.Width(s)))
 }
+
+// Round shows one look of a watch: what the servers answer, grouped by answer,
+// as far as they differ; the MX always.
+func (p *Printer) Round(r *checkmx.Round) {
+	mark, words := p.mark(diag.OK), p.Lang.Pick("all servers agree", "すべてのサーバーが一致しています")
+	if !r.Agree {
+		mark, words = p.mark(diag.Warn), p.Lang.Pick("not everywhere yet", "まだ行き渡っていません")
+	}
+	fmt.Fprintf(p.W, "%s %s %s\n", p.Faint(r.Time.Local().Format("15:04:05")), mark, words)
+	for i, a := range r.Answers {
+		same := func(j int) bool {
+			return j >= 0 && j < len(r.Answers) && r.Answers[j].Name == a.Name && r.Answers[j].Type == a.Type
+		}
+		if a.Type != "MX" && !same(i-1) && !same(i+1) {
+			continue
+		}
+		if !same(i - 1) {
+			fmt.Fprintf(p.W, "  %s %s\n", p.Bold(a.Name), a.Type)
+		}
+		p.Labelled(4, "", 4, a.Value)
+		p.Labelled(6, "", 6, p.Faint(fmt.Sprintf("%s  (TTL %d)", strings.Join(a.Servers, ", "), a.TTL)))
+	}
+	if len(r.Silent) > 0 {
+		p.Labelled(2, "", 2, p.Lang.Pick("no answer: ", "応答なし: ")+strings.Join(r.Silent, ", "))
+	}
+}
