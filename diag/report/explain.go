@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -14,9 +15,17 @@ import (
 )
 
 // screen is how many lines an answer keeps to, so that its first line is not
-// scrolled away: those of the terminal less the prompt, or of the smallest usual
-// one. --verbose shows everything.
-func (p *Printer) screen() int { return max(24, p.Height-1) }
+// scrolled away: those of the terminal less the prompt. Where nothing scrolls,
+// and with --verbose, everything is shown.
+func (p *Printer) screen() int {
+	if p.Height <= 0 {
+		return math.MaxInt32
+	}
+	return max(minScreen, p.Height-1)
+}
+
+// minScreen is the least that holds an answer with one cause and one step.
+const minScreen = 12
 
 // Explain writes what an input means: the answer first, then the steps.
 func (p *Printer) Explain(r *explain.Result) {
@@ -50,8 +59,9 @@ func (p *Printer) code(r *explain.Result) {
 			code += " = " + r.Matches[1].Code
 		}
 		p.Line(2, p.Bold(code+"  "+m.Title))
-		if m.Symbol != "" && !strings.EqualFold(m.Symbol, m.Code) || m.Raw != "" {
-			p.Line(2, p.Faint(joinNonEmpty("  ", m.Raw, m.Symbol)))
+		names := slices.CompactFunc([]string{m.Raw, m.Symbol}, strings.EqualFold)
+		if names = slices.DeleteFunc(names, func(s string) bool { return s == "" || strings.EqualFold(s, m.Code) }); len(names) > 0 {
+			p.Line(2, p.Faint(strings.Join(names, "  ")))
 		}
 		p.Line(0, m.Meaning)
 	})
@@ -124,8 +134,12 @@ func count(items [][]string) int {
 	return n
 }
 
-// cut shortens s to the rest of one line that already holds some cells.
+// cut shortens s to the rest of one line that already holds some cells, where
+// lines are few.
 func (p *Printer) cut(s string, used int) string {
+	if p.Height <= 0 || p.Verbose {
+		return s
+	}
 	return ansi.Truncate(s, p.width()-used, "…")
 }
 
@@ -356,8 +370,4 @@ func (p *Printer) write(lines []string) {
 	for _, l := range lines {
 		fmt.Fprintln(p.W, l)
 	}
-}
-
-func joinNonEmpty(sep string, parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
 }

@@ -23,7 +23,7 @@ type Printer struct {
 	Lang    codes.Lang
 	Color   bool
 	Width   int
-	Height  int  // lines an answer should keep to (24 when zero)
+	Height  int  // lines an answer should keep to; 0: any number
 	Verbose bool // also show evidence, and what is healthy, one by one
 }
 

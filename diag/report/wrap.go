@@ -3,6 +3,7 @@ package report
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/rivo/uniseg"
@@ -38,6 +39,11 @@ func cuts(plain string, width int) []int {
 		var seg string
 		var must bool
 		seg, plain, must, state = uniseg.FirstLineSegmentInString(plain, state)
+		for !must && plain != "" && glued(seg, plain) {
+			var more string
+			more, plain, must, state = uniseg.FirstLineSegmentInString(plain, state)
+			seg += more
+		}
 		body := strings.TrimRight(seg, " \r\n")
 		if w := ansi.StringWidth(body); cells > 0 && cells+w > width {
 			end()
@@ -61,6 +67,13 @@ func cuts(plain string, width int) []int {
 		end()
 	}
 	return out
+}
+
+// glued tells places inside an ASCII word where the rules allow a break, which
+// would tear a command or an address apart: "-ano", ":995".
+func glued(before, after string) bool {
+	last := before[len(before)-1]
+	return last > ' ' && last < utf8.RuneSelf && after[0] < utf8.RuneSelf
 }
 
 // takePlain cuts n bytes of plain text, with the colour sequences among them,

@@ -20,6 +20,8 @@ func TestWrap(t *testing.T) {
 		{"no closing mark at the start of a line", "一二三四五。六", 10, []string{"一二三四", "五。六"}},
 		{"mixed stays on the line while it fits", "127.0.0.1 だけで待ち受けています", 20, []string{"127.0.0.1 だけで待ち", "受けています"}},
 		{"long word is cut", "abcdefghij", 4, []string{"abcd", "efgh", "ij"}},
+		{"a command is not torn apart", "run netstat -ano or listen on ':995' now", 14, []string{"run netstat", "-ano or listen", "on ':995' now"}},
+		{"a name within Japanese may follow on the next line", "設定は mail.example.com:995 です", 18, []string{"設定は", "mail.example.com:9", "95 です"}},
 		{"line ends stay", "a\nb", 10, []string{"a", "b"}},
 		{"colours take no room", "\x1b[1mstop the\x1b[0m other", 8, []string{"\x1b[1mstop the\x1b[0m", "other"}},
 		{"empty", "", 10, []string{""}},
