@@ -408,6 +408,18 @@ func TestInUse(t *testing.T) {
 	second.login() // in the same connection
 }
 
+func TestTooManyLongLines(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	for range maxErrors {
+		if got := p.do(strings.Repeat("x", maxCommand)); got != "-ERR Line too long" {
+			t.Fatal(got)
+		}
+	}
+	if got := p.line(); got != "-ERR Too many errors" {
+		t.Error(got)
+	}
+}
+
 // What comes out is what went in, and as long as LIST says.
 func TestOctetsAreExact(t *testing.T) {
 	messages := []string{

@@ -45,14 +45,15 @@ func (s *session) run() {
 	s.ok(s.srv.Hostname + " POP3 mailsrv")
 	for !s.ended {
 		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: len(s.deleted) == 0, LaxLF: true})
-		if err != nil {
+		switch err {
+		case nil:
+			s.command(string(line))
+		case conn.ErrTooLong:
+			s.wrong("Line too long")
+		default:
 			s.readFailed(err)
-			if err != conn.ErrTooLong {
-				return
-			}
-			continue
+			return
 		}
-		s.command(string(line))
 		if s.errors >= maxErrors && !s.ended {
 			s.log.Warn("session ended", "why", "too many errors")
 			s.end("Too many errors")
@@ -62,8 +63,6 @@ func (s *session) run() {
 
 func (s *session) readFailed(err error) {
 	switch {
-	case errors.Is(err, conn.ErrTooLong):
-		s.wrong("Line too long")
 	case errors.Is(err, conn.ErrFlood):
 		s.log.Warn("session ended", "why", "line without an end")
 		s.end("Line too long")

@@ -130,6 +130,10 @@ func (s *session) copyData(msg Message, r *dataReader, writeErr *error) (total i
 		if err != nil || end {
 			return total, err
 		}
+		if total == 0 && (chunk[0] == ' ' || chunk[0] == '\t') && *writeErr == nil {
+			// No header: it would continue the trace field above it.
+			_, *writeErr = io.WriteString(msg, "\r\n")
+		}
 		total += int64(len(chunk))
 		switch {
 		case total > s.srv.Limits.MessageSize+maxExcess:

@@ -46,14 +46,15 @@ func (s *session) run() {
 	s.send(Reply{220, "", s.srv.Hostname + " ESMTP mailsrv"})
 	for !s.ended {
 		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: s.tx == nil})
-		if err != nil {
+		switch err {
+		case nil:
+			s.command(line)
+		case conn.ErrTooLong:
+			s.wrong(Reply{500, badSyntax, "Line too long"})
+		default:
 			s.readFailed(err)
-			if err != conn.ErrTooLong {
-				return
-			}
-			continue
+			return
 		}
-		s.command(line)
 		if s.errors >= maxErrors && !s.ended {
 			s.log.Warn("session ended", "why", "too many errors")
 			s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many errors"})
@@ -61,11 +62,9 @@ func (s *session) run() {
 	}
 }
 
-// readFailed answers what went wrong while a line was read.
+// readFailed says why the session ends when a line could not be read.
 func (s *session) readFailed(err error) {
 	switch {
-	case errors.Is(err, conn.ErrTooLong):
-		s.wrong(Reply{500, badSyntax, "Line too long"})
 	case errors.Is(err, conn.ErrFlood):
 		s.log.Warn("session ended", "why", "line without an end")
 		s.end(Reply{500, badSyntax, "Line too long"})

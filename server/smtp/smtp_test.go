@@ -462,6 +462,19 @@ func TestTooManyErrors(t *testing.T) {
 	}
 }
 
+func TestTooManyLongLines(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	p.reply()
+	for range maxErrors {
+		if got := p.do(strings.Repeat("x", maxCommand)); got != "500 5.5.2 Line too long" {
+			t.Fatal(got)
+		}
+	}
+	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many errors" {
+		t.Error(got)
+	}
+}
+
 // deliver sends octets as the content of a message, and what follows, all in
 // one group, and returns the reply to the content.
 func (p *peer) deliver(content string) string {
@@ -501,6 +514,21 @@ func TestContentIsKept(t *testing.T) {
 				t.Errorf("stored %.200q\nwant %.200q", got, header+tt[1])
 			}
 		})
+	}
+}
+
+// A first line that begins with a blank would continue the trace field above it
+// (RFC 5322 2.2.3), and say there what this server never said.
+func TestTraceCannotBeContinued(t *testing.T) {
+	for _, content := range []string{"\tfor <forged@example.com>\r\n\r\nbody\r\n", " \r\nx\r\n", ". x\r\n"} {
+		r := newRig(t, nil)
+		if got := r.dial(t).deliver(content + ".\r\n"); got != "250 2.0.0 Ok: queued as ID" {
+			t.Fatal(got)
+		}
+		got := transactionID.ReplaceAllString(r.backend.taken()[0].text, "ID")
+		if want := header + "\r\n" + strings.TrimPrefix(content, "."); got != want {
+			t.Errorf("stored %q\nwant %q", got, want)
+		}
 	}
 }
 
