@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"mailsrv/probes/dial"
+	"mailsrv/probes/wire"
 )
 
 // Greeting reads the server's first line.
 func (c *Conn) Greeting() (Reply, error) {
-	return c.read(StageGreeting, c.limit())
+	return c.read(StageGreeting, c.Limit())
 }
 
 // Capa asks what the server can do, RFC 2449. Old servers answer -ERR, which
@@ -39,8 +40,8 @@ func (c *Conn) StartTLS() (Reply, error) {
 	if err != nil {
 		return reply, err
 	}
-	if err := c.handshake(StageStartTLS); err != nil {
-		return reply, err
+	if err := c.Handshake(StageStartTLS); err != nil {
+		return reply, stageError(err)
 	}
 	c.Capabilities = nil
 	return reply, nil
@@ -53,7 +54,7 @@ func (c *Conn) Login(user, password string) (Reply, error) {
 		token := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 		return c.command(StageAuth, "AUTH PLAIN "+token, "AUTH PLAIN ***")
 	}
-	if reply, err := c.command(StageAuth, "USER "+user, "USER "+clean(user)); err != nil {
+	if reply, err := c.command(StageAuth, "USER "+user, "USER "+wire.Clean(user)); err != nil {
 		return reply, err
 	}
 	return c.command(StageAuth, "PASS "+password, "PASS ***")
@@ -91,7 +92,7 @@ func (c *Conn) Stat() (messages int, octets int64, err error) {
 }
 
 func (c *Conn) garbage(stage string, reply Reply) error {
-	return &StageError{Stage: stage, How: dial.Garbage, Err: fmt.Errorf("the server's answer makes no sense: %q", shorten(reply.Raw)), Reply: reply}
+	return &StageError{Stage: stage, How: dial.Garbage, Err: fmt.Errorf("the server's answer makes no sense: %q", wire.Shorten(reply.Raw)), Reply: reply}
 }
 
 // Message is one line of LIST or UIDL.
@@ -122,11 +123,11 @@ func (c *Conn) messages(command string, set func(m *Message, word string) error)
 	_, err := c.listing(StageList, command, true, func(line string) error {
 		f := strings.Fields(line)
 		if len(f) < 2 {
-			return fmt.Errorf("%s: %q is no \"number value\"", command, shorten(line))
+			return fmt.Errorf("%s: %q is no \"number value\"", command, wire.Shorten(line))
 		}
 		n, err := strconv.Atoi(f[0])
 		if err != nil || n < 1 {
-			return fmt.Errorf("%s: %q is no message number", command, shorten(f[0]))
+			return fmt.Errorf("%s: %q is no message number", command, wire.Shorten(f[0]))
 		}
 		m := Message{Number: n}
 		if err := set(&m, f[1]); err != nil {
@@ -145,11 +146,11 @@ func (c *Conn) listing(stage, command string, show bool, take func(line string) 
 	if err != nil {
 		return reply, err
 	}
-	before := c.limit()
+	before := c.Limit()
 	var wrong error
-	err = readListing(c.r, func(line string) {
+	err = readListing(c.R, func(line string) {
 		if show && len(c.Transcript) < maxTranscript {
-			c.say("S", stage, line)
+			c.Say("S", stage, line)
 		}
 		if wrong == nil {
 			wrong = take(line)
@@ -185,18 +186,18 @@ func (c *Conn) fetch(command string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	// What came in one piece with the reply belongs to the message.
-	before := c.limit() - int64(c.r.Buffered())
-	msg, err := readMessage(c.r, max, func() {
+	before := c.Limit() - int64(c.R.Buffered())
+	msg, err := readMessage(c.R, max, func() {
 		const progress = 1 << 10
-		if c.count.n >= before+progress {
-			before = c.limit()
+		if c.Received() >= before+progress {
+			before = c.Limit()
 		}
 	})
 	if err != nil {
-		c.say("S", StageRetr, fmt.Sprintf("(%d octets, then no more)", len(msg)))
+		c.Say("S", StageRetr, fmt.Sprintf("(%d octets, then no more)", len(msg)))
 		return msg, c.failed(StageRetr, err, before, reply)
 	}
-	c.say("S", StageRetr, fmt.Sprintf("(message of %d octets)", len(msg)))
+	c.Say("S", StageRetr, fmt.Sprintf("(message of %d octets)", len(msg)))
 	return msg, nil
 }
 
@@ -211,14 +212,14 @@ func readMessage(r *bufio.Reader, max int64, progress func()) ([]byte, error) {
 			return msg.Bytes(), unexpectedEnd(err)
 		}
 		if start && len(part) > 0 && part[0] == '.' {
-			if len(trimEnd(part)) == 1 && whole {
+			if len(wire.TrimEnd(part)) == 1 && whole {
 				return msg.Bytes(), nil
 			}
 			part = part[1:]
 		}
 		start = whole
 		if int64(msg.Len()+len(part)) > max {
-			return msg.Bytes(), &protocolError{"too-large", fmt.Sprintf("the message is larger than the %d octets asked for", max)}
+			return msg.Bytes(), &wire.ProtocolError{Word: "too-large", Text: fmt.Sprintf("the message is larger than the %d octets asked for", max)}
 		}
 		msg.Write(part)
 	}

@@ -14,13 +14,13 @@ import (
 
 // Greeting reads the server's first reply.
 func (c *Conn) Greeting() (Reply, error) {
-	return c.read(StageGreeting, 2, c.within(c.opt.Greeting))
+	return c.read(StageGreeting, 2, c.Within(c.greeting))
 }
 
 // Ehlo says EHLO, and HELO when the server does not know EHLO.
 func (c *Conn) Ehlo() (Reply, error) {
 	c.Extensions, c.Hello = nil, ""
-	reply, err := c.command(StageCapabilities, 2, "EHLO "+c.opt.Helo, "EHLO "+c.opt.Helo)
+	reply, err := c.command(StageCapabilities, 2, "EHLO "+c.helo, "EHLO "+c.helo)
 	if err == nil {
 		c.Hello = "EHLO"
 		c.Extensions = map[string]string{}
@@ -46,7 +46,7 @@ func (c *Conn) Ehlo() (Reply, error) {
 // Helo says HELO, the greeting of servers without extensions.
 func (c *Conn) Helo() (Reply, error) {
 	c.Extensions, c.Hello = nil, ""
-	reply, err := c.command(StageCapabilities, 2, "HELO "+c.opt.Helo, "HELO "+c.opt.Helo)
+	reply, err := c.command(StageCapabilities, 2, "HELO "+c.helo, "HELO "+c.helo)
 	if err == nil {
 		c.Hello = "HELO"
 	}
@@ -60,8 +60,8 @@ func (c *Conn) StartTLS() (Reply, error) {
 	if err != nil {
 		return reply, err
 	}
-	if err := c.handshake(StageStartTLS); err != nil {
-		return reply, err
+	if err := c.Handshake(StageStartTLS); err != nil {
+		return reply, stageError(err)
 	}
 	c.Extensions = nil
 	return reply, nil
@@ -128,7 +128,7 @@ func (c *Conn) Data(msg []byte) (Reply, error) {
 	if reply, err := c.command(StageData, 3, "DATA", "DATA"); err != nil {
 		return reply, err
 	}
-	before := c.limit()
+	before := c.Limit()
 	lines := strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(msg), "\r\n", "\n"), "\n"), "\n")
 	var b strings.Builder
 	for _, l := range lines {
@@ -138,19 +138,19 @@ func (c *Conn) Data(msg []byte) (Reply, error) {
 		b.WriteString(l)
 		b.WriteString("\r\n")
 	}
-	c.say("C", StageData, fmt.Sprintf("(message of %d octets)", b.Len()))
+	c.Say("C", StageData, fmt.Sprintf("(message of %d octets)", b.Len()))
 	b.WriteString(".\r\n")
-	c.say("C", StageData, ".")
+	c.Say("C", StageData, ".")
 	// The step's limit is for the server's answer; a long message may take longer.
 	for rest := b.String(); rest != ""; {
 		n := min(len(rest), 64<<10)
-		c.limit()
-		if _, err := c.conn.Write([]byte(rest[:n])); err != nil {
+		c.Limit()
+		if _, err := c.Write([]byte(rest[:n])); err != nil {
 			return Reply{}, c.failed(StageData, err, before, Reply{})
 		}
 		rest = rest[n:]
 	}
-	return c.read(StageData, 2, c.limit())
+	return c.read(StageData, 2, c.Limit())
 }
 
 // Quit says goodbye and closes.

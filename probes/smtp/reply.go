@@ -2,15 +2,12 @@ package smtp
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"mailsrv/probes/dial"
+	"mailsrv/probes/wire"
 )
 
 // Limits of what a server may say. RFC 5321 section 4.5.3.1.5 allows a reply
@@ -44,17 +41,6 @@ func (r Reply) String() string {
 	return fmt.Sprintf("%d %s", r.Code, r.Text())
 }
 
-// protocolError is a reply that is not SMTP.
-type protocolError struct{ outcome, text string }
-
-func (e *protocolError) Error() string   { return e.text }
-func (e *protocolError) Outcome() string { return e.outcome }
-
-var errLineTooLong = &protocolError{dial.Garbage, fmt.Sprintf("the server's line is longer than %d octets", maxLine)}
-
-// newReader returns a reader for readReply.
-func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, maxLine) }
-
 // readReply reads one reply, RFC 5321 section 4.2. Each line is handed to see
 // as it comes, cleaned, code included. The reader's buffer is the limit of a
 // line.
@@ -62,17 +48,16 @@ func readReply(r *bufio.Reader, see func(line string)) (Reply, error) {
 	var reply Reply
 	for n := 0; ; n++ {
 		if n == maxLines {
-			return reply, &protocolError{dial.Garbage, fmt.Sprintf("the server's reply has more than %d lines", maxLines)}
+			return reply, &wire.ProtocolError{Word: dial.Garbage, Text: fmt.Sprintf("the server's reply has more than %d lines", maxLines)}
 		}
-		raw, err := r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			err = errLineTooLong
+		raw, err := wire.ReadLine(r)
+		if n == 0 {
+			if terr := wire.SpeaksTLS(raw); terr != nil {
+				return reply, terr
+			}
 		}
-		if n == 0 && len(raw) >= 2 && (raw[0] == 0x15 || raw[0] == 0x16) && raw[1] == 0x03 {
-			return reply, &protocolError{dial.TLSExpected, "the server speaks TLS from the start"}
-		}
-		if len(raw) > 0 {
-			line := clean(strings.TrimRight(string(raw), "\r\n"))
+		if len(raw) > 0 || err == nil {
+			line := wire.Clean(string(raw))
 			see(line)
 			if err == nil {
 				done, perr := reply.add(line)
@@ -91,10 +76,10 @@ func readReply(r *bufio.Reader, see func(line string)) (Reply, error) {
 func (r *Reply) add(line string) (done bool, err error) {
 	code, rest, sep, ok := splitLine(line)
 	if !ok {
-		return false, &protocolError{dial.Garbage, fmt.Sprintf("%q is no SMTP reply", shorten(line))}
+		return false, &wire.ProtocolError{Word: dial.Garbage, Text: fmt.Sprintf("%q is no SMTP reply", wire.Shorten(line))}
 	}
 	if r.Code != 0 && code != r.Code {
-		return false, &protocolError{dial.Garbage, fmt.Sprintf("a reply that began with %d goes on with %d", r.Code, code)}
+		return false, &wire.ProtocolError{Word: dial.Garbage, Text: fmt.Sprintf("a reply that began with %d goes on with %d", r.Code, code)}
 	}
 	r.Code = code
 	if code >= 200 {
@@ -132,24 +117,4 @@ func splitLine(line string) (code int, rest string, sep byte, ok bool) {
 		return 0, "", 0, false
 	}
 	return code, line[4:], sep, true
-}
-
-// clean makes foreign text safe to show: no control characters, valid UTF-8.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
-			return '�'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "�"))
-}
-
-func shorten(s string) string {
-	if r := []rune(s); len(r) > 80 {
-		return string(r[:80]) + "…"
-	}
-	return s
 }

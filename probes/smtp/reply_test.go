@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailsrv/probes/wire"
 )
 
 func TestReadReply(t *testing.T) {
@@ -16,7 +18,7 @@ func TestReadReply(t *testing.T) {
 		"250 5.7 is not one\r\n":               {Code: 250, Lines: []string{"5.7 is not one"}},
 		"354 go\x1b[2J\xff\r\n":                {Code: 354, Lines: []string{"go�[2J�"}},
 	} {
-		got, err := readReply(newReader(strings.NewReader(in)), func(string) {})
+		got, err := readReply(wire.NewReader(strings.NewReader(in)), func(string) {})
 		if err != nil {
 			t.Errorf("%q: %v", in, err)
 		}
@@ -25,7 +27,7 @@ func TestReadReply(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "25", "250-a\r\n", "abc d\r\n", "150 too early\r\n", "999 too late\r\n", "250x\r\n", "250 no end", "+OK pop\r\n"} {
-		if r, err := readReply(newReader(strings.NewReader(in)), func(string) {}); err == nil {
+		if r, err := readReply(wire.NewReader(strings.NewReader(in)), func(string) {}); err == nil {
 			t.Errorf("%q: %v, want an error", in, r)
 		}
 	}
@@ -38,7 +40,7 @@ func FuzzReadReply(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := readReply(newReader(strings.NewReader(string(b))), func(string) {})
+		r, err := readReply(wire.NewReader(strings.NewReader(string(b))), func(string) {})
 		if len(r.Lines) > maxLines {
 			t.Fatalf("%d lines", len(r.Lines))
 		}
