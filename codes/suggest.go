@@ -22,7 +22,7 @@ func Suggest(s string, most int) []string {
 		if strings.ContainsAny(k, "/") {
 			continue
 		}
-		if d := distance(s, strings.ToUpper(k), limit); d <= limit {
+		if d := Distance(s, strings.ToUpper(k), limit); d <= limit {
 			found = append(found, near{k, d})
 		}
 	}
@@ -36,9 +36,9 @@ func Suggest(s string, most int) []string {
 	return out
 }
 
-// distance is the edit distance with neighbouring swaps (optimal string
+// Distance is the edit distance with neighbouring swaps (optimal string
 // alignment), or something above limit.
-func distance(a, b string, limit int) int {
+func Distance(a, b string, limit int) int {
 	if d := len(a) - len(b); d > limit || -d > limit {
 		return limit + 1
 	}
