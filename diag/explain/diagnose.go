@@ -77,9 +77,11 @@ func rank(all []candidate) []candidate {
 }
 
 // narrower are causes that say more than the broad one beside them: "the login
-// failed" is also what a server says to a wrong method or a locked account.
+// failed" is also what a server says to a wrong method or a locked account, and
+// "relaying denied" what it says before "check your mail first".
 var narrower = map[string][]string{
-	"auth-failed": {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required"},
+	"auth-failed":  {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required"},
+	"relay-denied": {"pop-before-smtp"},
 }
 
 // narrowFirst puts a narrower cause before its broad one when both rest on

@@ -52,6 +52,14 @@ func TestCombinations(t *testing.T) {
 			[]string{"mailbox-full", "user-unknown"}, []string(nil)},
 		{"narrower than a failed login", "535 5.7.8 Authentication failed: account is locked",
 			[]string{"account-blocked", "auth-failed"}, nil},
+		{"narrower than a failed login: no TLS", "-ERR [AUTH] Plaintext login not allowed: use SSL/TLS on port 995.",
+			[]string{"tls-required", "auth-failed"}, nil},
+		{"narrower than relaying refused", "550 5.7.1 <b@example.net>... Relaying denied. Please check your mail first.",
+			[]string{"pop-before-smtp", "relay-denied"}, nil},
+		{"switched off, whatever the response code", "-ERR [SYS/PERM] Your account is not enabled for POP access. Please visit your settings page.",
+			[]string{"account-blocked"}, nil},
+		{"a mail shield that cannot reach the server", "-ERR AVG POP3 Proxy Server: Cannot connect to the mail server!",
+			[]string{"antivirus-proxy"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := Explain([]byte(tt.in), codes.English)
