@@ -231,17 +231,17 @@ func (c *Conn) StartTLS(cfg *tls.Config) (discarded int, err error) {
 	return discarded, nil
 }
 
-// lingerTime bounds how long Hangup waits for the client to notice; a server
+// lingerTime bounds how long hangup waits for the client to notice; a server
 // that stops has less patience.
 const (
 	lingerTime     = 2 * time.Second
 	lingerStopping = 100 * time.Millisecond
 )
 
-// Hangup ends the session from this side: it sends what has been written and
-// reads a little on, because closing with unread input would reset the
-// connection and take the last reply with it.
-func (c *Conn) Hangup() {
+// hangup ends the session from this side: it sends what has been written, says
+// that nothing more comes, and reads a little on, because closing with unread
+// input would reset the connection and take the last reply with it.
+func (c *Conn) hangup() {
 	_ = c.cur.SetWriteDeadline(time.Now().Add(lingerTime))
 	if c.W.Flush() != nil {
 		return

@@ -14,7 +14,8 @@ import (
 
 // Handler speaks one protocol.
 type Handler interface {
-	// Serve holds one session. The connection is closed when it returns.
+	// Serve holds one session. When it returns, what it has written is sent and
+	// the connection is closed.
 	Serve(c *Conn)
 
 	// Refuse says why there is no session: too many connections.
@@ -97,7 +98,6 @@ func (g *Group) serve(c *Conn, h Handler) {
 				g.Panic(c, v, debug.Stack())
 			}
 			h.Crashed(c)
-			c.Hangup()
 		}
 	}()
 	h.Serve(c)
@@ -126,7 +126,7 @@ func (g *Group) enter(c *Conn) (why string, stopping bool) {
 }
 
 func (g *Group) leave(c *Conn) {
-	_ = c.W.Flush()
+	c.hangup()
 	_ = c.raw.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -148,7 +148,7 @@ func (g *Group) refuse(c *Conn, h Handler, why string) {
 	g.mu.Unlock()
 	if !tooMany {
 		h.Refuse(c, why)
-		c.Hangup()
+		c.hangup()
 	}
 	g.mu.Lock()
 	g.refusing--

@@ -101,12 +101,11 @@ func (s *session) wrong(text string) {
 	s.err(text)
 }
 
-// end sends a last reply and hangs up.
+// end sends a last reply and ends the session.
 func (s *session) end(text string) {
 	s.ended = true
 	s.err(text)
 	s.close()
-	s.c.Hangup()
 }
 
 func (s *session) command(line string) {

@@ -94,11 +94,10 @@ func (s *session) wrong(r Reply) {
 	s.send(r)
 }
 
-// end sends a last reply and hangs up.
+// end sends a last reply and ends the session.
 func (s *session) end(r Reply) {
 	s.ended = true
 	s.send(r)
-	s.c.Hangup()
 }
 
 func (s *session) reset() {

@@ -780,6 +780,60 @@ func TestImplicitTLS(t *testing.T) {
 	}
 }
 
+// A session ends so that TLS clients can tell the end from a cut (RFC 8446 6.1),
+// and that what came after QUIT does not take the last reply with it.
+func TestOrderlyEnd(t *testing.T) {
+	t.Run("TLS", func(t *testing.T) {
+		r := newRig(t, func(r *rig) { withTLS(t)(r); r.ImplicitTLS = true })
+		p := r.dial(t)
+		raw := &recorder{Conn: p.Conn}
+		p.Conn = tls.Client(raw, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+		p.r.Reset(p.Conn)
+		p.reply()
+		if got := p.do("QUIT"); got != "221 2.0.0 mail.example.com Bye" {
+			t.Fatal(got)
+		}
+		if got := p.reply(); got != "EOF" {
+			t.Errorf("after QUIT %q", got)
+		}
+		// The last record is an alert: close_notify.
+		if last := raw.lastRecord(); last != 21 {
+			t.Errorf("the last TLS record has type %d, want 21", last)
+		}
+	})
+	t.Run("octets after QUIT", func(t *testing.T) {
+		p := newRig(t, nil).dial(t)
+		p.reply()
+		p.send("QUIT\r\n" + strings.Repeat("NOOP\r\n", 10_000))
+		if got := p.reply(); got != "221 2.0.0 mail.example.com Bye" {
+			t.Error(got)
+		}
+		if got := p.reply(); got != "EOF" {
+			t.Error(got)
+		}
+	})
+}
+
+// recorder keeps what was read from a connection.
+type recorder struct {
+	net.Conn
+	seen bytes.Buffer
+}
+
+func (r *recorder) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.seen.Write(p[:n])
+	return n, err
+}
+
+// lastRecord is the type of the last TLS record (RFC 5246 6.2.1).
+func (r *recorder) lastRecord() (kind byte) {
+	for b := r.seen.Bytes(); len(b) >= 5; b = b[min(len(b), 5+int(b[3])<<8+int(b[4])):] {
+		kind = b[0]
+	}
+	return kind
+}
+
 func TestTimeout(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.Limits.Idle = 200 * time.Millisecond })
 	for name, prelude := range map[string]string{
