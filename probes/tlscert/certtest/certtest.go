@@ -25,10 +25,13 @@ type CA struct {
 }
 
 // NewCA makes a root that is valid for ten years around now.
-func NewCA() *CA {
+func NewCA() *CA { return NewNamedCA("Test Root") }
+
+// NewNamedCA makes a root with a common name of its own.
+func NewNamedCA(name string) *CA {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	t := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Test Root"},
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().AddDate(-5, 0, 0), NotAfter: time.Now().AddDate(5, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
