@@ -23,6 +23,10 @@
 // a new connection without it. A smart host's certificate must be valid, and
 // credentials go only over TLS, except on loopback.
 //
+// Text with octets above 127 goes as it is also to a host that does not
+// announce 8BITMIME, as with most servers: such a host hardly exists any more,
+// and a conversion would break signatures.
+//
 // No message is knowingly sent twice. When the connection breaks after the
 // final dot and before the reply, nobody can know whether the host has the
 // message (RFC 1047). RFC 5321 4.5.3.2.6 lets us wait ten minutes for that
@@ -57,6 +61,7 @@ type Config struct {
 	Dial     DialFunc    // net.Dialer when nil
 	TLS      *tls.Config // roots for the certificates of smart hosts; the system's when nil
 	Port     uint16      // of MX hosts; 25 when 0
+	PerHost  int         // connections to one address of an MX host, whatever the domain; 10 when 0
 	Timeouts Timeouts    // zero values mean those of RFC 5321
 }
 
@@ -74,6 +79,7 @@ type SmartHost struct {
 // Timeouts are the longest waits of RFC 5321 4.5.3.2.
 type Timeouts struct {
 	Lookup   time.Duration // one DNS question
+	Slot     time.Duration // for one of Config.PerHost connections to be free
 	Connect  time.Duration // TCP, and TLS handshakes
 	Greeting time.Duration // 4.5.3.2.1
 	Command  time.Duration // EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET: 4.5.3.2.2, 4.5.3.2.3
@@ -89,6 +95,7 @@ func (t Timeouts) orDefault() Timeouts {
 		usual time.Duration
 	}{
 		{&t.Lookup, 30 * time.Second},
+		{&t.Slot, time.Minute},
 		{&t.Connect, 30 * time.Second},
 		{&t.Greeting, 5 * time.Minute},
 		{&t.Command, 5 * time.Minute},
@@ -107,6 +114,7 @@ func (t Timeouts) orDefault() Timeouts {
 // Client delivers as one Config says. It may be used by many goroutines.
 type Client struct {
 	Config
+	slots slots
 }
 
 // New fills in what c leaves out.
@@ -123,8 +131,11 @@ func New(c Config) *Client {
 	if c.Port == 0 {
 		c.Port = 25
 	}
+	if c.PerHost == 0 {
+		c.PerHost = 10
+	}
 	c.Timeouts = c.Timeouts.orDefault()
-	return &Client{c}
+	return &Client{Config: c}
 }
 
 // Destination is where mail goes that can share a connection. It can be

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ type world struct {
 	t     *testing.T
 	dns   fakeDNS
 	hosts map[string]*sinktest.Sink // by address
+
+	mu    sync.Mutex
 	dials []string
 }
 
@@ -77,7 +80,9 @@ func (w *world) host(cfg sinktest.Config, addrs ...string) *sinktest.Sink {
 }
 
 func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.mu.Lock()
 	w.dials = append(w.dials, addr)
+	w.mu.Unlock()
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ const (
 	causeSyntax      = "syntax-error"
 	causeNoSuchUser  = "user-unknown"
 	causeOwnDisk     = "server-temporary"
+	causeRate        = "rate-limit"
 	causeCancelled   = "cancelled"
 	causeUnknown     = "unknown"
 )
@@ -68,6 +69,15 @@ func (a at) connecting(err error) Result {
 	}
 	return a.result(Result{Outcome: Deferred, Enhanced: "4.4.1", Command: "CONN", Cause: cause,
 		Text: fmt.Sprintf("connect to %s: %s", a, words)})
+}
+
+// crowded is the result when our own connections to the host are all in use.
+func (a at) crowded(ctx context.Context) Result {
+	if err := ctx.Err(); err != nil {
+		return a.connecting(err)
+	}
+	return a.result(Result{Outcome: Deferred, Enhanced: "4.4.5", Command: "CONN", Cause: causeRate,
+		Text: fmt.Sprintf("connect to %s: too many connections of this server there already", a)})
 }
 
 // talking is the result of a connection that failed while it was used.

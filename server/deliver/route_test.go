@@ -1,11 +1,14 @@
 package deliver
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -86,5 +89,37 @@ func TestEqualPreference(t *testing.T) {
 	}
 	if seen["a"] < 50 || seen["b"] < 50 {
 		t.Errorf("first of the two: %v", seen)
+	}
+}
+
+// Two domains with one provider share its connections.
+func TestConnectionsPerHost(t *testing.T) {
+	hung := make(chan struct{}, 3)
+	w := newWorld(t, fakeDNS{"a.example. MX": {"1 mx.example.jp."}, "b.example. MX": {"1 mx.example.jp."}, "mx.example.jp. A": {"192.0.2.1"}})
+	s := w.host(sinktest.Config{Script: func(ss *sinktest.Session, verb, _ string) string {
+		if verb == "MAIL" && ss.Number <= 2 {
+			hung <- struct{}{}
+			return sinktest.Hang
+		}
+		return ""
+	}}, "192.0.2.1")
+	c := w.client(func(c *Config) { c.PerHost, c.Timeouts.Slot = 2, 50*time.Millisecond })
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			k := c.Courier(Destination{Domain: "a.example"})
+			k.Deliver(ctx, message(hello, "x@a.example"))
+			k.Close()
+		})
+	}
+	<-hung
+	<-hung
+	want(t, send(t, c, hello, "x@b.example"), "deferred 4.4.5 mx.example.jp rate-limit down")
+	cancel()
+	wg.Wait()
+	want(t, send(t, c, hello, "x@b.example"), "delivered 2.0.0 mx.example.jp")
+	if n, _ := s.Sessions(); n != 3 || len(c.slots.used) != 0 {
+		t.Errorf("%d connections; slots %v", n, c.slots.used)
 	}
 }

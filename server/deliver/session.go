@@ -23,6 +23,7 @@ type session struct {
 	r     *bufio.Reader
 	w     *bufio.Writer
 	ext   map[string]string // extensions in upper case, with their parameters; nil after HELO
+	free  func()            // gives back the connection's slot
 	used  int               // messages that went over it
 	dirty bool              // a transaction is open: RSET first
 	dead  bool
@@ -51,11 +52,21 @@ type openFault struct {
 }
 
 func (c *Client) connect(ctx context.Context, t target, smart *SmartHost, useTLS bool) (_ *session, fault *openFault) {
-	s := &session{c: c, smart: smart, at: at{host: t.name, addr: t.addr}}
+	var err error
+	s := &session{c: c, smart: smart, at: at{host: t.name, addr: t.addr}, free: func() {}}
+	if smart == nil { // the queue has one destination per smart host
+		wctx, cancel := context.WithTimeout(ctx, c.Timeouts.Slot)
+		s.free, err = c.slots.take(wctx, t.addr.Addr(), c.PerHost)
+		cancel()
+		if err != nil {
+			return nil, &openFault{result: s.at.crowded(ctx)}
+		}
+	}
 	dctx, cancel := context.WithTimeout(ctx, c.Timeouts.Connect)
 	nc, err := c.Dial(dctx, "tcp", t.addr.String())
 	cancel()
 	if err != nil {
+		s.free()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -123,6 +134,7 @@ func (s *session) watch(ctx context.Context) (stop func()) {
 func (s *session) drop() {
 	s.dead = true
 	_ = s.nc.Close()
+	s.free()
 }
 
 // quit takes leave.

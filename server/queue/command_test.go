@@ -236,22 +236,22 @@ func TestExecuteNoAnswer(t *testing.T) {
 
 // A command that a dead process has left behind is not done days later.
 func TestOldCommand(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, n *internet, q *Queue, dir string) {
-		path := filepath.Join(dir, "queue", "commands", "OLD")
-		old := fmt.Sprintf(`{"op":"pause","at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339))
-		for name, text := range map[string]string{path + ".json": old, path + "2.json": "{"} {
-			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	dir := t.TempDir()
+	q := openQueue(t, dir, newInternet(t).options())
+	path := filepath.Join(dir, "queue", "commands", "OLD")
+	old := fmt.Sprintf(`{"op":"pause","at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339))
+	for name, text := range map[string]string{path + ".json": old, path + "2.json": "{"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		q.pollCommands(time.Now())
-		if q.Stats().Paused {
-			t.Error("it was done")
-		}
-		same(t, "files", []string{"OLD.answer", "OLD2.answer"}, files(t, filepath.Dir(path)))
-		q.pollCommands(time.Now().AddDate(50, 0, 0))
-		same(t, "files", nil, files(t, filepath.Dir(path)))
-	})
+	}
+	q.pollCommands(time.Now())
+	if q.Stats().Paused {
+		t.Error("it was done")
+	}
+	same(t, "files", []string{"OLD.answer", "OLD2.answer"}, files(t, filepath.Dir(path)))
+	q.pollCommands(time.Now().AddDate(50, 0, 0))
+	same(t, "files", nil, files(t, filepath.Dir(path)))
 }
 
 func TestListEmpty(t *testing.T) {

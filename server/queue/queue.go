@@ -142,6 +142,7 @@ type Queue struct {
 	running  bool
 	paused   bool
 	chores   []*item       // for the clerk
+	clerking bool          // he is at it
 	trash    []string      // ids whose text can go
 	sweeping bool          // somebody is at it
 	closing  chan struct{} // closed when Run ends
@@ -197,25 +198,19 @@ func Open(dataDir string, o Options) (*Queue, error) {
 	return q, q.scan()
 }
 
-// scan takes in what lies on the disk.
+// scan finds what lies on the disk. The clerk reads it once Run runs, so that
+// a long queue does not hold up the start.
 func (q *Queue) scan() error {
 	ids, err := q.folder.clear()
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, id := range ids {
 		it := &item{id: id}
-		env, err := q.folder.load(id)
-		q.mu.Lock()
 		q.items[id] = it
-		if err == nil {
-			q.plan(it, env, now)
-		}
-		q.mu.Unlock()
-		if err != nil {
-			q.unreadable(it, err)
-		}
+		q.chore(it)
 	}
 	return nil
 }

@@ -213,6 +213,10 @@ func TestCongestedHost(t *testing.T) {
 		}
 	}
 	waitEmpty(t, q)
+	// 20 that took two messages each, and few that were refused.
+	if total, _ := sink.Sessions(); total > 35 {
+		t.Errorf("%d connections", total)
+	}
 }
 
 func TestConnectionLimit(t *testing.T) {

@@ -80,6 +80,7 @@ type dest struct {
 	ready   []*job
 	workers int
 	limit   int       // of workers
+	steady  time.Time // limit does not grow before
 	idle    []*worker // with an open connection and nothing to do
 	up      int       // workers whose last attempt reached the destination
 }
@@ -261,34 +262,30 @@ func (q *Queue) chore(it *item) {
 	}
 	it.queued = true
 	q.chores = append(q.chores, it)
-	if len(q.chores) == 1 {
-		q.startClerk()
-	}
+	q.startClerk()
 }
 
 // startClerk starts the clerk, one goroutine that does all chores, if there
 // are any. q.mu is held.
 func (q *Queue) startClerk() {
-	if len(q.chores) > 0 && q.running {
+	if len(q.chores) > 0 && q.running && !q.clerking {
+		q.clerking = true
 		q.tasks.Go(q.clerk)
 	}
 }
 
 func (q *Queue) clerk() {
-	for {
-		q.mu.Lock()
-		if len(q.chores) == 0 || !q.running {
-			q.mu.Unlock()
-			return
-		}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.chores) > 0 && q.running {
 		it := q.chores[0]
+		q.chores = q.chores[1:]
 		it.queued = false
 		q.mu.Unlock()
 		q.tend(it)
 		q.mu.Lock()
-		q.chores = q.chores[1:]
-		q.mu.Unlock()
 	}
+	q.clerking = false
 }
 
 // isGone tells whether an item is out of the queue. q.mu is not held.

@@ -19,6 +19,10 @@ type worker struct {
 	began time.Time
 }
 
+// steadyFor is how long a destination that has refused a connection gets no
+// more of them than it then had.
+const steadyFor = time.Minute
+
 // turn is how long a destination's last worker goes on while others have none.
 const turn = 30 * time.Second
 
@@ -119,7 +123,7 @@ func (w *worker) attempt(j *job, courier Courier) {
 		q.forget(it)
 		it.mu.Unlock()
 		q.mu.Lock()
-		w.d.limit = max(1, w.d.workers-1)
+		w.d.limit, w.d.steady = max(1, w.d.workers-1), time.Now().Add(steadyFor)
 		w.reached(false)
 		j.state = ready
 		w.d.ready = append(w.d.ready, j)
@@ -141,7 +145,7 @@ func (w *worker) attempt(j *job, courier Courier) {
 		for w.d.waits() {
 			others = append(others, w.d.pop())
 		}
-	} else if w.d.limit < q.opt().PerDestination {
+	} else if w.d.limit < q.opt().PerDestination && !time.Now().Before(w.d.steady) {
 		w.d.limit++
 		q.start(w.d)
 	}
