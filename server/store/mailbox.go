@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"mailsrv/server/safeio"
 )
@@ -41,6 +42,7 @@ func (s *Maildirs) Open(box Box, holder string) (Mailbox, error) {
 	s.open[box] = &InUseError{Box: box, Holder: holder, Since: s.now()}
 	s.mu.Unlock()
 	m := &mailbox{s: s, box: box}
+	m.sweepTmp()
 	if err := m.scan(); err != nil {
 		_ = m.Close()
 		return nil, err
@@ -78,24 +80,18 @@ func (m *mailbox) scan() error {
 			return err
 		}
 		for _, name := range names {
-			if strings.HasPrefix(name, ".") {
-				continue
-			}
 			p := parseName(name)
-			if seen[p.uid] {
+			if strings.HasPrefix(name, ".") || seen[p.uid] {
 				continue
 			}
-			seen[p.uid] = true
 			f := found{file{part, name, p.size >= 0}, p}
 			if p.size < 0 {
-				f.size, err = m.measure(f.file)
-				if errors.Is(err, fs.ErrNotExist) {
+				var there bool
+				if f.size, there = m.measure(f.file); !there {
 					continue
 				}
-				if err != nil {
-					return err
-				}
 			}
+			seen[p.uid] = true
 			all = append(all, f)
 		}
 	}
@@ -109,7 +105,9 @@ func (m *mailbox) scan() error {
 	return nil
 }
 
-// readNames lists a folder; one that does not exist yet is empty.
+// readNames lists the files of a folder; one that does not exist yet is empty.
+// Folders, links and pipes are not listed: none is a message, a pipe would hold
+// up whoever opens it, and a link could lead out of the mailbox.
 func readNames(dir string) ([]string, error) {
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,19 +117,51 @@ func readNames(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer d.Close()
-	return d.Readdirnames(-1)
+	entries, err := d.ReadDir(-1)
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// tmpAge is how old a file in tmp must be to be nobody's any more; the Maildir
+// rules leave it to readers to remove it.
+const tmpAge = 36 * time.Hour
+
+// sweepTmp removes what deliveries that were killed have left. What fails is
+// tried again next time.
+func (m *mailbox) sweepTmp() {
+	tmp := m.s.maildir(m.box, "tmp")
+	names, _ := readNames(tmp)
+	for _, name := range names {
+		path := filepath.Join(tmp, name)
+		if info, err := os.Lstat(path); err == nil && m.s.now().Sub(info.ModTime()) > tmpAge {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 func (m *mailbox) path(f file) string { return filepath.Join(m.s.maildir(m.box, f.part), f.name) }
 
 // measure counts what Read will return for a file that another program wrote.
-func (m *mailbox) measure(f file) (int64, error) {
+// One that cannot be read stays a message, of the size that the system tells:
+// it must not keep the others from their owner.
+func (m *mailbox) measure(f file) (size int64, there bool) {
 	r, err := os.Open(m.path(f))
-	if err != nil {
-		return 0, err
+	if err == nil {
+		size, err = io.Copy(io.Discard, newCRLF(r))
+		_ = r.Close()
 	}
-	defer r.Close()
-	return io.Copy(io.Discard, newCRLF(r))
+	if err != nil {
+		var info fs.FileInfo
+		if info, err = os.Lstat(m.path(f)); err == nil {
+			size = info.Size()
+		}
+	}
+	return size, !errors.Is(err, fs.ErrNotExist)
 }
 
 // Read implements Mailbox.
@@ -143,8 +173,12 @@ func (m *mailbox) Read(i int) (io.ReadCloser, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrGone
 	}
-	if err != nil || m.files[i].crlf {
-		return f, err
+	if err != nil {
+		return nil, err
+	}
+	// A file that was changed in place may have lost its CRLF too.
+	if info, err := f.Stat(); m.files[i].crlf && err == nil && info.Size() == m.messages[i].Size {
+		return f, nil
 	}
 	return struct {
 		io.Reader

@@ -18,8 +18,8 @@ import (
 // seconds and microseconds of its arrival, process and transaction id, the
 // machine; S is its size in octets, W the same counted with CRLF line ends, as
 // Dovecot writes them. Programs that read mail move it from new to cur and add
-// ":2," and flags; the part before the first comma never changes, and the UID
-// is made of it.
+// ":2," and flags; the part before ",S=" never changes, and the UID is made of
+// it.
 
 // namer makes unique names in the order of arrival.
 type namer struct {
@@ -66,7 +66,12 @@ func parseName(file string) parsed {
 	if i := max(strings.LastIndex(file, ":2,"), strings.LastIndex(file, ";2,")); i >= 0 {
 		unique = file[:i]
 	}
-	unique, fields, _ := strings.Cut(unique, ",")
+	fields := ""
+	for _, field := range []string{",S=", ",W="} {
+		if i := strings.Index(unique, field); i >= 0 {
+			unique, fields = unique[:i], unique[i:]+fields
+		}
+	}
 	p.uid = uidOf(unique)
 	size, crlf := int64(-1), int64(-2)
 	for field := range strings.SplitSeq(fields, ",") {

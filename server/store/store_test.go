@@ -225,6 +225,96 @@ func TestForeignMaildir(t *testing.T) {
 	}
 }
 
+// What is no message file is passed over; it must neither close the mailbox nor
+// hold it up.
+func TestOnlyMessageFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir)
+	put(t, s, "OURS", "ours\r\n", taro)
+	maildir := filepath.Join(Dir(dir, taro), "Maildir")
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("not mail\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"cur/folder", "new/1000000000.M1P1.host,S=3,W=3:2,S", ".Sent/cur"} {
+		if err := os.MkdirAll(filepath.Join(maildir, path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{"1000000001.1.link": secret, "1000000002.1.dangling": filepath.Join(dir, "nothing"), "1000000003.1.dir": dir} {
+		if err := os.Symlink(target, filepath.Join(maildir, "cur", name)); err != nil {
+			t.Skip("no symbolic links here:", err)
+		}
+	}
+	if texts, _ := contents(t, s, taro); !cmp.Equal(texts, []string{"ours\r\n"}) {
+		t.Errorf("mailbox holds %q", texts)
+	}
+}
+
+// A name may hold commas that are no fields of the Maildir kind: two files are
+// two messages.
+func TestCommasInForeignNames(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir)
+	put(t, s, "OURS", "ours\r\n", taro)
+	for name, text := range map[string]string{"1,1": "a\r\n", "1,2": "b\r\n", "1,2,S=3,W=3:2,S": "b\r\n", "2,X=1,S=3:2,": "c\r\n"} {
+		if err := os.WriteFile(filepath.Join(Dir(dir, taro), "Maildir", "cur", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts, uids := contents(t, s, taro)
+	if diff := cmp.Diff([]string{"a\r\n", "b\r\n", "c\r\n", "ours\r\n"}, texts); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"1,1", "1,2", "2,X=1"}, uids[:3]); diff != "" {
+		t.Errorf("uids (-want +got):\n%s", diff)
+	}
+}
+
+// A file that was changed in place, so that its name lies about its size, is
+// still sent as lines that end with CRLF.
+func TestNameThatLies(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir)
+	put(t, s, "OURS", "Subject: x\r\n\r\n", taro)
+	m, err := s.Open(taro, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	files, _ := filepath.Glob(filepath.Join(Dir(dir, taro), "Maildir", "new", "*"))
+	if err := os.WriteFile(files[0], []byte("Subject: y\n\n.\nz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, m, 0), "Subject: y\r\n\r\n.\r\nz\r\n"; got != want {
+		t.Errorf("read %q, want %q", got, want)
+	}
+}
+
+// What a killed server left in tmp goes when it is old enough to be nobody's
+// (the Maildir rules say 36 hours); what is new stays.
+func TestOldTmpIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir)
+	put(t, s, "OURS", "ours\r\n", taro)
+	tmp := filepath.Join(Dir(dir, taro), "Maildir", "tmp")
+	for name, age := range map[string]time.Duration{"old": 37 * time.Hour, "recent": 35 * time.Hour, "now": 0} {
+		path := filepath.Join(tmp, name)
+		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(path, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	contents(t, s, taro)
+	left, err := filepath.Glob(filepath.Join(tmp, "*"))
+	if want := []string{filepath.Join(tmp, "now"), filepath.Join(tmp, "recent")}; err != nil || !cmp.Equal(left, want) {
+		t.Errorf("tmp holds %v, %v; want %v", left, err, want)
+	}
+}
+
 // A mail program beside the server moves and deletes files during a session.
 func TestMovedAndGone(t *testing.T) {
 	dir := t.TempDir()
