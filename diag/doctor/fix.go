@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailsrv/diag"
 )
@@ -30,10 +31,13 @@ func Plan(r *Report, by Fixers) []Fixed {
 	var out []Fixed
 	for _, f := range r.Findings {
 		did := autoText(f)
-		if did == "" || f.Status != diag.Fail && f.Status != diag.Warn {
+		if did == "" || f.Status == diag.OK || f.Status == diag.Skip {
 			continue
 		}
 		switch f.ID {
+		case "mailbox.tmp_leftover":
+			tmp := fmt.Sprint(f.Evidence["path"])
+			out = append(out, Fixed{ID: f.ID, Subject: f.Subject, Did: did, apply: func() error { return clearTmp(tmp, time.Now()) }})
 		case "account.no_postmaster", "account.no_abuse":
 			to, _ := f.Evidence["to"].(string)
 			if to == "" {

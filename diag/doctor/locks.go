@@ -20,7 +20,7 @@ func init() {
 
 // How long a lock without a holder is given before it counts as left behind.
 const (
-	emptyAge   = 10 * time.Minute // an empty .user.pop, a Dovecot lock
+	EmptyAge   = 10 * time.Minute // an empty .user.pop, a Dovecot lock
 	dotlockAge = 30 * time.Minute // a dotlock without a process id
 	workingAge = 2 * time.Minute  // a .user.pop that somebody may be writing without a lock
 )
@@ -186,7 +186,7 @@ func (j lockJudge) qpopper() []diag.Finding {
 		out = j.one("lock.qpopper_owner")
 	}
 	switch {
-	case l.Size == 0 && j.age < emptyAge, l.Size > 0 && j.age < workingAge:
+	case l.Size == 0 && j.age < EmptyAge, l.Size > 0 && j.age < workingAge:
 		if len(out) == 0 {
 			j.ev["missing"] = "age"
 			out = j.one("lock.unknown")
@@ -215,7 +215,7 @@ func (j lockJudge) qpopper() []diag.Finding {
 // its own file.
 func (j lockJudge) foreign() bool {
 	l := j.lock
-	want := ownerID(j.box)
+	want := OwnerID(j.box)
 	if l.UID < 0 || want < 0 {
 		return false
 	}
@@ -223,9 +223,9 @@ func (j lockJudge) foreign() bool {
 	return l.UID != want || l.Mode.Perm()&0o600 != 0o600
 }
 
-// ownerID is who a user's mail must belong to: the owner of the spool, or the
+// OwnerID is who a user's mail must belong to: the owner of the spool, or the
 // account of that name; -1 when neither is known.
-func ownerID(b spool.Mailbox) int {
+func OwnerID(b spool.Mailbox) int {
 	if b.Spool != nil && b.Spool.UID >= 0 {
 		return b.Spool.UID
 	}
@@ -244,7 +244,7 @@ func (j lockJudge) dovecot() []diag.Finding {
 		return j.one("lock.other_host")
 	case l.Alive || len(l.Holders) > 0:
 		return j.one("lock.dotlock_live")
-	case j.age < emptyAge && l.PID == 0:
+	case j.age < EmptyAge && l.PID == 0:
 		j.ev["missing"] = "age"
 		return j.one("lock.unknown")
 	case l.PID == 0 && !l.HoldersKnown:

@@ -39,7 +39,7 @@ var damageOrder = []string{
 
 func judgeSpool(ctx context.Context, b spool.Mailbox) []diag.Finding {
 	path := b.Spool.Path
-	if want := ownerID(spool.Mailbox{User: b.User}); want >= 0 && b.Spool.UID >= 0 && (b.Spool.UID != want || b.Spool.Mode.Perm()&0o600 != 0o600) {
+	if want := OwnerID(spool.Mailbox{User: b.User}); want >= 0 && b.Spool.UID >= 0 && (b.Spool.UID != want || b.Spool.Mode.Perm()&0o600 != 0o600) {
 		return []diag.Finding{diag.New("mbox.owner", path, diag.Evidence{"user": b.User, "path": path, "owner": b.Spool.Owner, "mode": b.Spool.Mode.Perm().String()}).With("q_path", shellWord(path))}
 	}
 	f, err := os.Open(path)
