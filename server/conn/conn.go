@@ -185,12 +185,6 @@ func (c *Conn) line(how Line) ([]byte, error) {
 	}
 }
 
-func (c *Conn) isDraining() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.draining
-}
-
 // interrupt asks the session to end. One that waits between commands notices
 // at once, another when it comes to the next such point.
 func (c *Conn) interrupt() {
@@ -255,10 +249,13 @@ func (c *Conn) hangup() {
 	if !ok || t.CloseWrite() != nil {
 		return
 	}
+	c.mu.Lock()
 	wait := lingerTime
-	if c.isDraining() {
+	if c.draining {
 		wait = lingerStopping
 	}
+	c.waiting = true
 	_ = c.raw.SetReadDeadline(time.Now().Add(wait))
+	c.mu.Unlock()
 	_, _ = io.CopyN(io.Discard, c.raw, maxDiscard)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -287,6 +288,10 @@ func TestDialogues(t *testing.T) {
 			S: -ERR No such message, only 2 messages in mailbox
 			C: LIST -1
 			S: -ERR The message number is no number
+			C: LIST +1
+			S: -ERR The message number is no number
+			C: LIST 99999999999999999999
+			S: -ERR No such message, only 2 messages in mailbox
 			C: LIST one
 			S: -ERR The message number is no number
 			C: RETR
@@ -318,6 +323,14 @@ func TestDialogues(t *testing.T) {
 			S: ...
 			S: last
 			S: .
+			C: TOP 1 99999999999999999999
+			S: +OK Top of message follows
+			S: Subject: 1
+			S:
+			S: one
+			S: .
+			C: TOP 1 +1
+			S: -ERR The number of lines is no number
 			C: TOP 2
 			S: -ERR TOP wants a message number and a number of lines
 			C: TOP 2 -1
@@ -377,6 +390,40 @@ func TestDeletedAtQuitOnly(t *testing.T) {
 	want := []string{before[0], "2 " + strings.TrimPrefix(before[2], "3 ")}
 	if strings.Join(after, " ") != strings.Join(want, " ") {
 		t.Errorf("after QUIT %v, want %v", after, want)
+	}
+}
+
+// sticky is a store whose messages cannot be deleted.
+type sticky struct{ store.Store }
+
+type stickyMailbox struct{ store.Mailbox }
+
+func (s sticky) Open(b store.Box, holder string) (store.Mailbox, error) {
+	m, err := s.Store.Open(b, holder)
+	return stickyMailbox{m}, err
+}
+
+func (stickyMailbox) Delete([]int) error { return errors.New("message 1: stuck") }
+
+// What could not be deleted is neither said nor logged to be.
+func TestFailedDelete(t *testing.T) {
+	var log bytes.Buffer
+	r := newRig(t, func(r *rig) {
+		r.Store = sticky{r.Store}
+		r.Log = slog.New(slog.NewTextHandler(&log, nil))
+	}, "one\r\n", "two\r\n")
+	p := r.dial(t)
+	p.login()
+	p.do("DELE 1")
+	if got := p.do("QUIT"); got != "-ERR [SYS/TEMP] Some deleted messages could not be removed" {
+		t.Error(got)
+	}
+	if got := p.line(); got != "EOF" {
+		t.Error(got)
+	}
+	r.group.Stop(t.Context())
+	if got := log.String(); !strings.Contains(got, "stuck") || strings.Contains(got, "message deleted") || strings.Contains(got, "deleted=1") {
+		t.Errorf("log:\n%s", got)
 	}
 }
 

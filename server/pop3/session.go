@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -197,9 +198,9 @@ func (s *session) message(args []string, want int) (int, bool) {
 		s.wrong("The command wants a message number")
 		return 0, false
 	}
-	n, err := strconv.Atoi(args[0])
+	n, ok := number(args[0])
 	switch {
-	case err != nil || strings.Trim(args[0], "0123456789") != "":
+	case !ok:
 		s.wrong("The message number is no number")
 	case n < 1 || n > len(s.box.Messages()):
 		s.err(fmt.Sprintf("No such message, only %d messages in mailbox", len(s.box.Messages())))
@@ -209,6 +210,19 @@ func (s *session) message(args []string, want int) (int, bool) {
 		return n - 1, true
 	}
 	return 0, false
+}
+
+// number reads digits. A number that no int can hold is the largest one: it is
+// beyond every message and every line all the same.
+func number(s string) (n int, ok bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		n = math.MaxInt
+	}
+	return n, true
 }
 
 // listing answers LIST and UIDL, for one message or all.
@@ -234,8 +248,8 @@ func (s *session) top(args []string) {
 		s.wrong("TOP wants a message number and a number of lines")
 		return
 	}
-	lines, err := strconv.Atoi(args[1])
-	if err != nil || lines < 0 {
+	lines, ok := number(args[1])
+	if !ok {
 		s.wrong("The number of lines is no number")
 		return
 	}
@@ -289,15 +303,20 @@ func (s *session) quit() {
 		}
 	}
 	err := s.box.Delete(marked)
-	for _, i := range marked {
-		s.log.Info("message deleted", "user", s.account.Address(), "uid", s.box.Messages()[i].UID)
-	}
-	s.log.Info("logged out", "user", s.account.Address(), "retrieved", s.retrieved, "deleted", len(marked), "left", len(s.box.Messages())-len(marked))
+	messages := s.box.Messages()
 	s.close()
+	user := s.account.Address()
 	if err != nil {
-		s.log.Error("messages could not be deleted", "user", s.account.Address(), "error", err)
+		for _, i := range marked {
+			s.log.Warn("message was to be deleted", "user", user, "uid", messages[i].UID)
+		}
+		s.log.Error("not all of these messages could be deleted", "user", user, "error", err)
 		s.err("[SYS/TEMP] Some deleted messages could not be removed")
 		return
 	}
+	for _, i := range marked {
+		s.log.Info("message deleted", "user", user, "uid", messages[i].UID)
+	}
+	s.log.Info("logged out", "user", user, "retrieved", s.retrieved, "deleted", len(marked), "left", len(messages)-len(marked))
 	s.ok("Bye")
 }
