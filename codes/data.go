@@ -32,6 +32,8 @@ var (
 	reasonsData string
 	//go:embed data/notices.toml
 	noticesData string
+	//go:embed data/sentences.txt
+	sentencesData string
 	//go:embed data/findings-checkmx.toml
 	findingsCheckMXData string
 	//go:embed data/findings-doctor.toml

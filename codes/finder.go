@@ -1,23 +1,35 @@
 package codes
 
-import "math/bits"
+import (
+	"iter"
+	"math/bits"
+)
 
 // phraseFinder looks for many phrases in one text at the cost of little more
 // than reading the text: every phrase has a probe, four bytes that must stand
 // in the text for the phrase to match, and only phrases whose probe stands
-// there are compared.
+// there are compared. Building one costs about a tenth of a microsecond a
+// phrase, so each table has its own, built when it is first asked.
 type phraseFinder struct {
 	phrases []Phrase
-	probes  map[uint32][]int32
+	probes  []uint32        // of each phrase; 0 when it is too short for one
+	first   []int32         // by hash of a probe: a phrase with it, plus one
+	next    []int32         // by phrase: the next one of the same hash, plus one
 	maybe   [1 << 10]uint64 // a bit per probe hash: most bytes of a text end here
 	always  []int32         // phrases too short for a probe
 }
 
-const probeLen = 4
+const (
+	probeLen   = 4
+	firstTable = 1 << 12 // entries of phraseFinder.first
+)
 
 func newPhraseFinder(phrases []Phrase) *phraseFinder {
-	f := &phraseFinder{phrases: phrases, probes: make(map[uint32][]int32, len(phrases))}
-	common := make([]uint16, 1<<16) // how many phrases share four bytes, by their hash
+	f := &phraseFinder{
+		phrases: phrases, probes: make([]uint32, len(phrases)),
+		first: make([]int32, firstTable), next: make([]int32, len(phrases)),
+	}
+	common := new([1 << 16]uint16) // how many phrases share four bytes, by their hash
 	for _, p := range phrases {
 		eachProbe(string(p), func(g uint32) { common[probeHash(g)]++ })
 	}
@@ -32,9 +44,11 @@ func newPhraseFinder(phrases []Phrase) *phraseFinder {
 			f.always = append(f.always, int32(i))
 			continue
 		}
-		f.probes[best] = append(f.probes[best], int32(i))
 		h := probeHash(best)
 		f.maybe[h>>6] |= 1 << (h & 63)
+		f.probes[i] = best
+		slot := &f.first[h%firstTable]
+		f.next[i], *slot = *slot, int32(i)+1
 	}
 	return f
 }
@@ -72,36 +86,63 @@ func (f *phraseFinder) find(text string) found {
 	g := uint32(0)
 	for i := range len(text) {
 		g = g<<8 | uint32(text[i])
-		if h := probeHash(g); f.maybe[h>>6]&(1<<(h&63)) == 0 {
+		h := probeHash(g)
+		if f.maybe[h>>6]&(1<<(h&63)) == 0 {
 			continue
 		}
-		for _, n := range f.probes[g] {
-			out.bits[n>>6] |= 1 << (n & 63)
+		for n := f.first[h%firstTable]; n > 0; n = f.next[n-1] {
+			if f.probes[n-1] == g {
+				out.bits[(n-1)>>6] |= 1 << ((n - 1) & 63)
+			}
 		}
 	}
 	return out
 }
 
+// span is a range of phrases in a finder.
+type span struct{ from, to int }
+
 // extent is where a phrase matched.
 type extent struct{ from, to int }
+
+// all yields the phrases of the span that stand in the text, and where each
+// first does so.
+func (x found) all(s span) iter.Seq2[int, extent] {
+	return func(yield func(int, extent) bool) {
+		for i := s.from; i < s.to; {
+			word := x.bits[i>>6] >> (i & 63)
+			if word == 0 {
+				i = (i>>6 + 1) << 6
+				continue
+			}
+			i += bits.TrailingZeros64(word)
+			if i >= s.to {
+				return
+			}
+			if from, to, ok := x.finder.phrases[i].Match(x.text); ok && !yield(i, extent{from, to}) {
+				return
+			}
+			i++
+		}
+	}
+}
 
 // first returns where the first phrase of the span that stands in the text
 // does so.
 func (x found) first(s span) (at extent, ok bool) {
-	for i := s.from; i < s.to; {
-		word := x.bits[i>>6] >> (i & 63)
-		if word == 0 {
-			i = (i>>6 + 1) << 6
-			continue
-		}
-		i += bits.TrailingZeros64(word)
-		if i >= s.to {
-			break
-		}
-		if from, to, ok := x.finder.phrases[i].Match(x.text); ok {
-			return extent{from, to}, true
-		}
-		i++
+	for _, at := range x.all(s) {
+		return at, true
 	}
 	return extent{}, false
+}
+
+// phraseList collects the phrases of a table, span by span.
+type phraseList []Phrase
+
+func (l *phraseList) add(words []string) span {
+	from := len(*l)
+	for _, w := range words {
+		*l = append(*l, Phrase(w))
+	}
+	return span{from, len(*l)}
 }

@@ -37,27 +37,20 @@ type noticeRule struct{ phrases, not span }
 
 var notices = sync.OnceValue(func() *noticeRules {
 	out := noticeRules{rules: map[Notice]noticeRule{}}
-	var all []Phrase
-	add := func(words []string) span {
-		from := len(all)
-		for _, w := range words {
-			all = append(all, Phrase(w))
-		}
-		return span{from, len(all)}
-	}
+	var all phraseList
 	words, verbs, _ := strings.Cut(noticesData, "\n[[command]]\n")
 	for _, chunk := range chunks(words, "[[notice]]") {
 		keys := chunkLists(chunk)
 		if len(keys["word"]) != 1 {
 			panic("codes: data/notices.toml: a notice needs one word")
 		}
-		out.rules[Notice(keys["word"][0])] = noticeRule{add(keys["phrases"]), add(keys["not"])}
+		out.rules[Notice(keys["word"][0])] = noticeRule{all.add(keys["phrases"]), all.add(keys["not"])}
 	}
 	out.finder = newPhraseFinder(all)
 	all = nil
 	for _, chunk := range chunks("[[command]]\n"+verbs, "[[command]]") {
 		keys := chunkLists(chunk)
-		out.commands = append(out.commands, commandRule{keys["word"][0], add(keys["phrases"])})
+		out.commands = append(out.commands, commandRule{keys["word"][0], all.add(keys["phrases"])})
 	}
 	out.verbs = newPhraseFinder(all)
 	return &out

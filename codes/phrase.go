@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -76,14 +77,18 @@ func wordByte(b byte) bool {
 // Fold brings text to the form that phrases are written in: NFKC (full-width
 // forms become ASCII, half-width kana full kana), lower case, typographic
 // quotes straight, runs of blanks and single line ends one space. A blank line
-// stays as "\n".
+// stays as "\n". Beside Japanese and Chinese characters, which are written
+// without spaces, there is none: "サーバー エラー" is "サーバエラー", and so is
+// a word that a line wrap split. Loan words have one spelling: サーバ for サーバー.
 func Fold(s string) string {
-	if !isASCII(s) {
+	ascii := isASCII(s)
+	if !ascii {
 		s = norm.NFKC.String(s)
 	}
 	var b strings.Builder
 	b.Grow(len(s))
 	blanks, lines := 0, 0
+	var prev rune
 	for _, r := range s {
 		switch r {
 		case '\n':
@@ -97,15 +102,15 @@ func Fold(s string) string {
 		case '“', '”', '„', '«', '»':
 			r = '"'
 		}
-		if blanks > 0 && b.Len() > 0 {
-			if lines > 1 {
-				b.WriteByte('\n')
-			} else {
-				b.WriteByte(' ')
-			}
+		switch {
+		case blanks == 0 || b.Len() == 0:
+		case lines > 1:
+			b.WriteByte('\n')
+		case !unspaced(prev) && !unspaced(r):
+			b.WriteByte(' ')
 		}
-		blanks, lines = 0, 0
-		if r < 0x80 {
+		blanks, lines, prev = 0, 0, r
+		if r < utf8.RuneSelf {
 			if 'A' <= r && r <= 'Z' {
 				r += 'a' - 'A'
 			}
@@ -114,8 +119,28 @@ func Fold(s string) string {
 			b.WriteRune(unicode.ToLower(r))
 		}
 	}
-	return b.String()
+	if ascii {
+		return b.String()
+	}
+	return shortVowels(b.String())
 }
+
+// unspaced tells characters that are written without spaces between words.
+func unspaced(r rune) bool {
+	return r >= 0x3000 && (r <= 0x303f || unicode.In(r, unicode.Hiragana, unicode.Katakana, unicode.Han) || r == 'ー')
+}
+
+// shortVowels unifies the two spellings of loan words.
+func shortVowels(s string) string {
+	if !strings.Contains(s, "ー") {
+		return s
+	}
+	return loanWords().Replace(s)
+}
+
+var loanWords = sync.OnceValue(func() *strings.Replacer {
+	return strings.NewReplacer("サーバー", "サーバ", "ユーザー", "ユーザ", "フォルダー", "フォルダ", "プロバイダー", "プロバイダ", "ヘッダー", "ヘッダ", "メーラー", "メーラ")
+})
 
 func isASCII(s string) bool {
 	for i := range len(s) {
@@ -133,41 +158,31 @@ type TextMatch struct {
 	At    int    // their place in the folded text
 }
 
-type phraseSet struct {
-	n            int
-	phrases, not []Phrase
+type textTable struct {
+	entries []textPhrases
+	finder  *phraseFinder
 }
 
-// phraseIndex holds the phrases of the text family without decoding the rest
-// of its entries.
-var phraseIndex = sync.OnceValue(func() []phraseSet {
-	var out []phraseSet
-	ix := index()
-	for n, p := range ix.at {
+type textPhrases struct {
+	n            int // of the entry in the index
+	phrases, not span
+}
+
+// textIndex holds the phrases of the text family without decoding the rest of
+// its entries.
+var textIndex = sync.OnceValue(func() *textTable {
+	var t textTable
+	var all phraseList
+	for n, p := range index().at {
 		if p.family != "text" {
 			continue
 		}
-		set := phraseSet{n: n}
-		var into *[]Phrase
-		for line := range headLines(p.chunk) {
-			switch {
-			case strings.HasPrefix(line, "phrases = ["):
-				into = &set.phrases
-			case strings.HasPrefix(line, "not = ["):
-				into = &set.not
-			case strings.Contains(line, " = ") && !strings.HasPrefix(line, " "):
-				into = nil
-			}
-			if into == nil {
-				continue
-			}
-			for _, s := range quoted(line) {
-				*into = append(*into, Phrase(s))
-			}
-		}
-		out = append(out, set)
+		head, _, _ := strings.Cut(p.chunk, "\n[entry.")
+		keys := chunkLists(head)
+		t.entries = append(t.entries, textPhrases{n, all.add(keys["phrases"]), all.add(keys["not"])})
 	}
-	return out
+	t.finder = newPhraseFinder(all)
+	return &t
 })
 
 // MatchText returns the text entries whose phrases stand in text, in the order
@@ -179,30 +194,16 @@ func MatchText(text string) []TextMatch {
 // MatchFolded is MatchText for text that went through Fold already.
 func MatchFolded(folded string) []TextMatch {
 	var out []TextMatch
-	grams := GramsOf(folded)
-	for _, set := range phraseIndex() {
-		if m, ok := set.match(folded, grams); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-func (set phraseSet) match(folded string, grams *Grams) (TextMatch, bool) {
-	for _, p := range set.phrases {
-		if !grams.May(p) {
-			continue
-		}
-		from, to, ok := p.Match(folded)
+	t := textIndex()
+	found := t.finder.find(folded)
+	for _, e := range t.entries {
+		at, ok := found.first(e.phrases)
 		if !ok {
 			continue
 		}
-		for _, not := range set.not {
-			if _, _, ruledOut := not.Match(folded); ruledOut {
-				return TextMatch{}, false
-			}
+		if _, ruledOut := found.first(e.not); !ruledOut {
+			out = append(out, TextMatch{Entry: index().entry(e.n), Words: folded[at.from:at.to], At: at.from})
 		}
-		return TextMatch{Entry: index().entry(set.n), Words: folded[from:to], At: from}, true
 	}
-	return TextMatch{}, false
+	return out
 }

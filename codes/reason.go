@@ -37,9 +37,6 @@ type reasonRule struct {
 	statuses, replies, commands, hosts, notCommand []string
 }
 
-// span is a range of phrases in the finder.
-type span struct{ from, to int }
-
 type reasonRules struct {
 	rules  []reasonRule
 	finder *phraseFinder
@@ -47,14 +44,7 @@ type reasonRules struct {
 
 var reasons = sync.OnceValue(func() *reasonRules {
 	var out reasonRules
-	var all []Phrase
-	add := func(words []string) span {
-		from := len(all)
-		for _, w := range words {
-			all = append(all, Phrase(w))
-		}
-		return span{from, len(all)}
-	}
+	var all phraseList
 	for _, chunk := range chunks(reasonsData, "[[reason]]") {
 		keys := chunkLists(chunk)
 		if len(keys["word"]) != 1 {
@@ -66,7 +56,7 @@ var reasons = sync.OnceValue(func() *reasonRules {
 		}
 		out.rules = append(out.rules, reasonRule{
 			word: keys["word"][0], accepted: accepted, weak: strings.Contains(chunk, "\nweak = true\n"),
-			phrases: add(keys["phrases"]), not: add(keys["not"]),
+			phrases: all.add(keys["phrases"]), not: all.add(keys["not"]),
 			statuses: keys["statuses"], replies: keys["replies"], commands: keys["commands"],
 			hosts: keys["hosts"], notCommand: keys["not_commands"],
 		})

@@ -165,26 +165,3 @@ func unquoteMail(s string) string {
 func isCJK(r rune) bool {
 	return r >= 0x3000 && (unicode.In(r, unicode.Hiragana, unicode.Katakana, unicode.Han) || r <= 0x303f || r == 'ー')
 }
-
-// tight drops the spaces beside characters that are written without: "サーバー
-// エラー" and "サーバーエラー" are the same, and so is a word that a line wrap
-// split.
-func tight(s string) string {
-	if !strings.ContainsFunc(s, isCJK) {
-		return s
-	}
-	var b strings.Builder
-	b.Grow(len(s))
-	var prev rune
-	for i, r := range s {
-		if r == ' ' {
-			next, _ := utf8.DecodeRuneInString(s[i+1:])
-			if isCJK(prev) || isCJK(next) {
-				continue
-			}
-		}
-		b.WriteRune(r)
-		prev = r
-	}
-	return b.String()
-}

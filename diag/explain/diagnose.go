@@ -313,7 +313,7 @@ func (f *facts) quoteCode(c code) string {
 func (f *facts) quoteWord(w word) string {
 	if w.server {
 		for part := range strings.SplitSeq(f.reply, "\n\n") {
-			if strings.Contains(codes.Fold(part), w.words) || strings.Contains(tight(codes.Fold(part)), w.words) {
+			if strings.Contains(codes.Fold(part), w.words) {
 				return cut(oneLine(part), maxEvidenceBytes)
 			}
 		}

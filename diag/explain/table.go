@@ -4,8 +4,6 @@ import (
 	_ "embed" // the data files
 	"strings"
 	"sync"
-
-	"mailsrv/codes"
 )
 
 // What may be corrected without touching code: see the comment at the top of
@@ -13,8 +11,6 @@ import (
 var (
 	//go:embed data/labels.txt
 	labelsFile string
-	//go:embed data/sentences.txt
-	sentencesFile string
 	//go:embed data/more.txt
 	moreFile string
 )
@@ -63,71 +59,3 @@ var moreCodes = sync.OnceValue(func() map[string]more {
 	}
 	return m
 })
-
-// sentence is a message of a mail program, or words of a server that the
-// catalogue has no entry for, that speak of one cause.
-type sentence struct {
-	cause  string
-	weak   bool // says that something failed, not why
-	reply  bool // means this only in the mouth of a server
-	phrase codes.Phrase
-}
-
-// sentences are written in the file as they are compared, after codes.Fold,
-// tight and shortVowels: a test holds that, so that nothing needs folding at
-// start-up.
-var sentences = sync.OnceValue(func() []sentence {
-	out := make([]sentence, 0, 4000)
-	for _, s := range sections(sentencesFile) {
-		mode := strings.Join(s.args, " ")
-		for _, line := range s.lines {
-			if !strings.Contains(line, "{") {
-				out = append(out, sentence{cause: s.name, weak: mode == "weak", reply: mode == "reply", phrase: codes.Phrase(line)})
-				continue
-			}
-			for _, p := range alternatives(line) {
-				out = append(out, sentence{cause: s.name, weak: mode == "weak", reply: mode == "reply", phrase: codes.Phrase(p)})
-			}
-		}
-	}
-	return out
-})
-
-// alternatives writes out "{a|b} c" as "a c" and "b c".
-func alternatives(line string) []string {
-	before, rest, ok := strings.Cut(line, "{")
-	if !ok {
-		return []string{line}
-	}
-	choice, after, _ := strings.Cut(rest, "}")
-	var out []string
-	for _, tail := range alternatives(after) {
-		for c := range strings.SplitSeq(choice, "|") {
-			out = append(out, before+c+tail)
-		}
-	}
-	return out
-}
-
-// said is a sentence found in a text.
-type said struct {
-	sentence
-	words string
-	at    int
-}
-
-// matchSentences finds the sentences in text that went through codes.Fold,
-// tight and shortVowels.
-func matchSentences(folded string) []said {
-	var out []said
-	grams := codes.GramsOf(folded)
-	for _, s := range sentences() {
-		if !grams.May(s.phrase) {
-			continue
-		}
-		if from, to, ok := s.phrase.Match(folded); ok {
-			out = append(out, said{s, folded[from:to], from})
-		}
-	}
-	return out
-}

@@ -10,48 +10,6 @@ import (
 	"mailsrv/codes"
 )
 
-// The data files are compared with text as they stand, so they must stand in
-// the form that text is brought to.
-func TestSentencesAreCanonical(t *testing.T) {
-	seen := map[string]string{}
-	for _, s := range sections(sentencesFile) {
-		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
-			t.Errorf("[%s] is no cause", s.name)
-		}
-		if mode := strings.Join(s.args, " "); mode != "" && mode != "weak" && mode != "reply" {
-			t.Errorf("[%s %s]: unknown mode", s.name, mode)
-		}
-		for _, line := range s.lines {
-			if c := shortVowels(tight(codes.Fold(line))); c != line {
-				t.Errorf("%s: write %q as %q", s.name, line, c)
-			}
-			for _, p := range alternatives(line) {
-				if strings.ContainsAny(p, "{}|") || strings.HasPrefix(p, "*") || strings.HasSuffix(p, "*") || len(p) < 3 {
-					t.Errorf("%s: bad phrase %q", s.name, p)
-				}
-				if other, ok := seen[p]; ok && other != s.name+strings.Join(s.args, " ") {
-					t.Errorf("%q speaks of %s and of %s", p, other, s.name)
-				}
-				seen[p] = s.name + strings.Join(s.args, " ")
-			}
-		}
-	}
-	if len(seen) < 2000 {
-		t.Errorf("only %d sentences", len(seen))
-	}
-}
-
-// Every sentence is found in a text that holds it, as its cause.
-func TestEverySentenceIsFound(t *testing.T) {
-	for _, s := range sentences() {
-		text := strings.ReplaceAll(string(s.phrase), "*", " x ")
-		found := matchSentences(shortVowels(tight(codes.Fold("so: " + text + " ."))))
-		if !slices.ContainsFunc(found, func(m said) bool { return m.cause == s.cause }) {
-			t.Errorf("%s: %q is not found", s.cause, s.phrase)
-		}
-	}
-}
-
 // Ordinary texts hold none of the sentences that count everywhere.
 func TestSentencesAreQuietInProse(t *testing.T) {
 	f, err := os.Open("testdata/prose.txt")
@@ -111,12 +69,5 @@ func TestLabelsAreFlat(t *testing.T) {
 		if !slices.ContainsFunc(sections(labelsFile), func(s section) bool { return s.name == name }) {
 			t.Errorf("no labels for %s", name)
 		}
-	}
-}
-
-func TestAlternatives(t *testing.T) {
-	got := alternatives("{a|b} x {c|d}")
-	if want := []string{"a x c", "b x c", "a x d", "b x d"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
 	}
 }

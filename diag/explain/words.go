@@ -7,7 +7,7 @@ import (
 	"mailsrv/codes"
 )
 
-// word is a text entry of the catalogue, or a sentence of data/sentences.txt,
+// word is a text entry of the catalogue, or a sentence of the catalogue,
 // that stands in the text.
 type word struct {
 	cause  string
@@ -47,32 +47,18 @@ func (f *facts) readWords() {
 	}
 }
 
-// matchWords finds entries and sentences in a text. Phrases of the catalogue are
-// compared twice where Japanese or Chinese is concerned: as written, and without
-// the spaces that some programs put between words.
+// matchWords finds the entries and sentences of the catalogue in a text.
 func matchWords(s string, server bool) []word {
 	var out []word
-	seen := map[string]bool{}
-	add := func(key string, w word) {
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, w)
-		}
-	}
 	folded := codes.Fold(s)
-	closed := tight(folded)
-	forms := []string{folded}
-	if closed != folded {
-		forms = append(forms, closed)
+	for i, m := range codes.MatchFolded(folded) {
+		out = append(out, word{cause: m.Entry.Cause, entry: m.Entry, words: m.Words, server: server, weak: vague[m.Entry.Code], at: m.At, solid: len(m.Words), order: i})
 	}
-	for _, form := range forms {
-		for i, m := range codes.MatchFolded(form) {
-			add(m.Entry.Code, word{cause: m.Entry.Cause, entry: m.Entry, words: m.Words, server: server, weak: vague[m.Entry.Code], at: m.At, solid: len(m.Words), order: i})
-		}
-	}
-	for _, m := range matchSentences(shortVowels(closed)) {
-		if server || !m.reply {
-			add(m.cause, word{cause: m.cause, words: m.words, server: server, weak: m.weak, at: m.at, solid: len(m.phrase) - strings.Count(string(m.phrase), "*")})
+	seen := map[string]bool{}
+	for _, m := range codes.MatchSentences(folded) {
+		if (server || !m.Reply) && !seen[m.Cause] {
+			seen[m.Cause] = true
+			out = append(out, word{cause: m.Cause, words: m.Words, server: server, weak: m.Weak, at: m.At, solid: len(m.Phrase) - strings.Count(string(m.Phrase), "*")})
 		}
 	}
 	return slices.DeleteFunc(out, func(w word) bool { return slices.ContainsFunc(out, w.partOf) })
@@ -91,14 +77,3 @@ func (w word) partOf(other word) bool {
 	return strings.Contains(other.words, w.words) ||
 		w.at < other.at+len(other.words) && other.at < w.at+len(w.words) && !strings.ContainsFunc(w.words+other.words, isCJK)
 }
-
-// shortVowels unifies the two spellings of Japanese loan words: サーバー and
-// サーバ.
-func shortVowels(s string) string {
-	if !strings.Contains(s, "ー") {
-		return s
-	}
-	return shortener.Replace(s)
-}
-
-var shortener = strings.NewReplacer("サーバー", "サーバ", "ユーザー", "ユーザ", "フォルダー", "フォルダ", "プロバイダー", "プロバイダ", "ヘッダー", "ヘッダ", "メーラー", "メーラ")
