@@ -306,7 +306,7 @@ func (s *session) login() *Result {
 			what = "it offers " + clean(strings.Join(offered, " "))
 		}
 		return fail(Result{Outcome: Deferred, Enhanced: "4.7.0", Command: "AUTH", Cause: causeAuthMethod,
-			Text: fmt.Sprintf("no AUTH mechanism in common with %s: %s, PLAIN or LOGIN is needed", s.at, what)})
+			Text: fmt.Sprintf("cannot log in at %s, no mechanism available: %s; PLAIN or LOGIN is needed", s.at, what)})
 	}
 	if err != nil {
 		return fail(s.at.talking("AUTH", "while logging in", err))

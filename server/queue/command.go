@@ -55,12 +55,13 @@ const (
 var ErrNoAnswer = errors.New("the server that runs on this data directory does not answer; look at its log")
 
 // A command goes to the server as a file, commands/NAME.json, which the server
-// looks for once a second; the answer is NAME.answer in the same folder. This
-// works the same on every system, needs no port and no more rights than the
-// data directory itself does. A command that nobody took within maxWait means
-// nothing any more.
+// looks for once a second and removes; the answer is NAME.answer in the same
+// folder. This works the same on every system, needs no port and no more
+// rights than the data directory itself does. A command that nobody took within
+// maxWait means nothing any more.
 const (
-	maxWait    = 15 * time.Second
+	maxWait    = 15 * time.Second // to be taken
+	maxWork    = 10 * time.Minute // to be answered then
 	askEvery   = 50 * time.Millisecond
 	cmdSuffix  = ".json"
 	doneSuffix = ".answer"
@@ -99,9 +100,8 @@ func Execute(ctx context.Context, dataDir string, c Command) ([]Answer, error) {
 
 // ask leaves a command for the server and waits for its answer.
 func ask(ctx context.Context, f folder, c Command) ([]Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
-	defer cancel()
-	data, err := json.Marshal(request{c, time.Now()})
+	start := time.Now()
+	data, err := json.Marshal(request{c, start})
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,13 @@ func ask(ctx context.Context, f folder, c Command) ([]Answer, error) {
 			}
 			return r.Answers, err
 		}
+		limit := maxWork
+		if _, err := os.Stat(path + cmdSuffix); err == nil {
+			limit = maxWait
+		}
+		if time.Since(start) > limit {
+			return nil, ErrNoAnswer
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ErrNoAnswer
@@ -133,8 +140,23 @@ func ask(ctx context.Context, f folder, c Command) ([]Answer, error) {
 	}
 }
 
-// pollCommands does the commands that wait.
+// pollCommands starts what commands wait. Those that came before are still at
+// work, perhaps: one after the other.
 func (q *Queue) pollCommands(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.polling && q.running {
+		q.polling = true
+		q.tasks.Go(func() {
+			q.doCommands(now)
+			q.mu.Lock()
+			q.polling = false
+			q.mu.Unlock()
+		})
+	}
+}
+
+func (q *Queue) doCommands(now time.Time) {
 	entries, err := os.ReadDir(q.folder.commands())
 	if err != nil {
 		q.opt().Log.Error("queue commands cannot be read", "error", err)
@@ -145,7 +167,7 @@ func (q *Queue) pollCommands(now time.Time) {
 		name, ok := strings.CutSuffix(path, cmdSuffix)
 		if !ok {
 			// An answer that nobody fetched, or a file that was being written.
-			if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > 2*maxWait {
+			if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > 2*maxWork {
 				_ = os.Remove(path)
 			}
 			continue
@@ -155,7 +177,7 @@ func (q *Queue) pollCommands(now time.Time) {
 		if err == nil {
 			err = safeio.WriteFile(name+doneSuffix, data, 0o600)
 		}
-		if err = errors.Join(err, removeFile(path)); err != nil {
+		if err != nil {
 			q.opt().Log.Error("queue command cannot be answered", "file", path, "error", err)
 		}
 	}
@@ -164,6 +186,9 @@ func (q *Queue) pollCommands(now time.Time) {
 func (q *Queue) answer(path string, now time.Time) response {
 	var c request
 	data, err := os.ReadFile(path)
+	if err == nil {
+		err = removeFile(path)
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &c)
 	}

@@ -245,12 +245,12 @@ func TestOldCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	q.pollCommands(time.Now())
+	q.doCommands(time.Now())
 	if q.Stats().Paused {
 		t.Error("it was done")
 	}
 	same(t, "files", []string{"OLD.answer", "OLD2.answer"}, files(t, filepath.Dir(path)))
-	q.pollCommands(time.Now().AddDate(50, 0, 0))
+	q.doCommands(time.Now().AddDate(50, 0, 0))
 	same(t, "files", nil, files(t, filepath.Dir(path)))
 }
 

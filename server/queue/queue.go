@@ -142,6 +142,7 @@ type Queue struct {
 	running  bool
 	paused   bool
 	chores   []*item       // for the clerk
+	polling  bool          // somebody does commands
 	clerking bool          // he is at it
 	trash    []string      // ids whose text can go
 	sweeping bool          // somebody is at it

@@ -343,6 +343,48 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// A notice goes back through the queue to a sender elsewhere, from the null
+// sender; when that fails nothing more happens.
+func TestNoticeThroughQueue(t *testing.T) {
+	refuses := func(_ *sinktest.Session, verb, arg string) string {
+		if verb == "RCPT" && strings.Contains(arg, "gone") {
+			return "550 5.1.1 User unknown"
+		}
+		return ""
+	}
+	here, there := sinktest.New(t, sinktest.Config{}), sinktest.New(t, sinktest.Config{Script: refuses})
+	o := options(map[string]*sinktest.Sink{"example.com": here, "example.jp": there})
+	var q *Queue
+	o.Post = func(n Notice) error {
+		m, err := q.Begin(Envelope{ID: n.ID, Notice: n.Kind, Recipients: []Recipient{{Address: n.To}}})
+		if err != nil {
+			return err
+		}
+		defer m.Abort()
+		if err := n.Write(m); err != nil {
+			return err
+		}
+		return m.Commit()
+	}
+	q = openQueue(t, t.TempDir(), o)
+	run(t, q)
+	submit(t, q, envelope("MESSAGE1", "gone@example.jp"), hello)
+	m := here.Wait(t, 1, 10*time.Second)[0]
+	if !strings.HasPrefix(m.From, "<> SIZE=") || m.To[0] != "<taro@example.com>" || !strings.Contains(m.Text, "\r\nDiagnostic-Code: smtp; 550 5.1.1 User unknown\r\n") ||
+		!strings.Contains(m.Text, "\r\nContent-Type: message/rfc822\r\n\r\n"+hello) {
+		t.Errorf("%+v", m)
+	}
+	waitEmpty(t, q)
+	e := envelope("MESSAGE2", "gone@example.jp")
+	e.Sender = "gone2@example.jp"
+	submit(t, q, e, hello)
+	waitFor(t, func() bool { return q.Stats().Failed == 3 })
+	waitEmpty(t, q)
+	if s := q.Stats(); s.Notices != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestConfigure(t *testing.T) {
 	sink := sinktest.New(t, sinktest.Config{})
 	dir := t.TempDir()

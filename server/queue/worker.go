@@ -169,6 +169,13 @@ func (w *worker) crowded() bool {
 // share gives a job the result of another one's attempt: the destination is
 // out of reach.
 func (q *Queue) share(j *job, r deliver.Result) {
+	q.mu.Lock()
+	if !q.running { // no time: the next start finds out itself
+		q.at(j, time.Now())
+		q.mu.Unlock()
+		return
+	}
+	q.mu.Unlock()
 	it := j.it
 	it.mu.Lock()
 	e, due := q.open(it, j)
