@@ -236,7 +236,6 @@ const (
 // that nothing more comes, and reads a little on, because closing with unread
 // input would reset the connection and take the last reply with it.
 func (c *Conn) hangup() {
-	_ = c.cur.SetWriteDeadline(time.Now().Add(lingerTime))
 	if c.W.Flush() != nil {
 		return
 	}
