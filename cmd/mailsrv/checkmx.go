@@ -16,6 +16,7 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/probes/dial"
 	"mailsrv/probes/dns"
+	"mailsrv/server/config"
 )
 
 func init() { commands = append(commands, checkMXCommand) }
@@ -49,7 +50,7 @@ No mail is sent: the mail hosts are asked up to RCPT, never DATA.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&c.resolver, "resolver", nil, "ask this resolver, `ADDR[:PORT]` (repeatable: the next one when it fails; default: the system's)")
+	f.StringArrayVar(&c.resolver, "resolver", nil, "ask this resolver, `ADDR[:PORT]` (repeatable: the next one when it fails; default: the configured ones, then the system's)")
 	f.BoolVar(&c.authoritative, "authoritative", false, "ask each zone's own name servers instead of a resolver's cache")
 	f.BoolVar(&c.watch, "watch", false, "show how a change spreads over the name servers and resolvers, until all agree")
 	f.DurationVar(&c.every, "every", 10*time.Second, "how often --watch looks")
@@ -240,6 +241,12 @@ func (c *checkMX) resolvers(opt *checkmx.Options) error {
 			return usagef("--resolver %q: %v", r, err)
 		}
 		opt.Resolvers = append(opt.Resolvers, addr)
+	}
+	// A mistake elsewhere in the configuration is for doctor to tell.
+	if cfg, _ := config.Load(config.Find(c.configFile)); cfg != nil && len(opt.Resolvers) == 0 {
+		for _, a := range cfg.DNS.Servers {
+			opt.Resolvers = append(opt.Resolvers, a.String())
+		}
 	}
 	if len(opt.Resolvers) > 0 {
 		return nil

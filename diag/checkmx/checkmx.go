@@ -239,7 +239,7 @@ func (j *judge) publish(finding, name, typ, value string) {
 
 // instead are notes that take the place of a family's ok: nothing is wrong, but
 // there was nothing to look at either.
-var instead = []string{"mx.null", "mtasts.missing", "tlsrpt.missing", "dane.missing", "dkim.none_found", "dnssec.unsigned", "client.srv_missing", "client.autoconfig_missing"}
+var instead = []string{"mx.null", "ns.unknown", "mtasts.missing", "tlsrpt.missing", "dane.missing", "dkim.none_found", "dnssec.unsigned", "client.srv_missing", "client.autoconfig_missing"}
 
 // always are the families to judge even when the domain's MX could not be had.
 var always = []string{"domain", "dns", "dnssec", "ns"}

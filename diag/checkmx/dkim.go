@@ -76,6 +76,9 @@ func (j *judge) dkimKey(k *DKIMKey) bool {
 		ev["bits"] = key.Bits
 		j.add("dkim.key_1024", k.Answer.Name, ev)
 	}
+	if len(j.out) == 0 || j.out[len(j.out)-1].Subject != k.Answer.Name {
+		j.publish("dkim.ok", k.Answer.Name, "TXT", dns.Quote(texts[0]))
+	}
 	if key.Testing {
 		j.add("dkim.testing", k.Answer.Name, diag.Evidence{"selector": k.Selector})
 	}

@@ -70,6 +70,7 @@ func TestNS(t *testing.T) {
 		{name: "server look-up fails", lab: servers(t, world+"!servfail ns2.example.test.", allGood(nil))},
 		{name: "down", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": "drop"})), want: []string{"warn ns.unreachable ns2.example.test"}},
 		{name: "refusing connections", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": "refuse"})), want: []string{"warn ns.unreachable ns2.example.test"}},
+		{name: "a lab without name servers", lab: servers(t, world, nil)},
 		{name: "all down", lab: servers(t, world, allGood(map[string]string{"192.0.2.51": "drop", "192.0.2.52": "drop"})), want: []string{"fail ns.unreachable ns1.example.test", "fail ns.unreachable ns2.example.test"}},
 		{name: "lame, refuses", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": "!authoritative other.test."})), want: []string{"warn ns.lame ns2.example.test"}},
 		{name: "lame, fails", lab: servers(t, world, allGood(map[string]string{"192.0.2.52": "!servfail ."})), want: []string{"warn ns.lame ns2.example.test"}},

@@ -133,7 +133,9 @@ func TestMTASTS(t *testing.T) {
 		{name: "no host", lab: policy("mtasts", txt), want: []string{"fail mtasts.policy_fetch " + host}},
 		{name: "refused", lab: hostsOnly(t, "mtasts", healthy+txt+"mta-sts.example.test. A 192.0.2.80", map[string]any{"192.0.2.80:443": "refuse"}), want: []string{"fail mtasts.policy_fetch " + host}},
 		{name: "not found", lab: policyHost(t, txt, leaf, http.NotFound, mx()), want: []string{"fail mtasts.policy_fetch " + host}},
-		{name: "redirect", lab: policyHost(t, txt, leaf, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://x.test/", 301) }, mx()), want: []string{"fail mtasts.policy_fetch " + host}},
+		{name: "redirect", lab: policyHost(t, txt, leaf, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://x.test/", http.StatusMovedPermanently)
+		}, mx()), want: []string{"fail mtasts.policy_fetch " + host}},
 		{name: "certificate", lab: policyHost(t, txt, certtest.Leaf{Names: []string{"www.example.test"}}, serve("text/plain", good), mx()), want: []string{"fail mtasts.policy_tls " + host}},
 		{name: "policy syntax", lab: with("version: STSv1\nmx: mx1.example.test\nmax_age: 604800"), want: []string{"fail mtasts.policy_syntax " + host}},
 		{name: "content type", lab: policyHost(t, txt, leaf, serve("text/html", good), mx()), want: []string{"warn mtasts.content_type " + host}},

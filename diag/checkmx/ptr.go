@@ -39,9 +39,11 @@ func judgePTR(j *judge) {
 		j.ran = true
 		ev := diag.Evidence{"host": h.Name}
 		fix := line(dns.ReverseName(a.IP), "PTR", dot(h.Name))
-		warn := func(id string) {
+		warn := func(id string) *diag.Finding {
 			f := j.add(id, a.IP.String(), ev)
 			*f = f.With("fix", fix)
+			j.publish(id, dns.ReverseName(a.IP), "PTR", dot(h.Name))
+			return f
 		}
 		var names []string
 		confirmed, asked := false, false
@@ -75,8 +77,8 @@ func judgePTR(j *judge) {
 				}
 			}
 			ev["leads_to"] = leads
-			f := j.add("ptr.mismatch", a.IP.String(), ev)
-			*f = f.With("fix", fix).With("forward", addressLine(names[0], a.IP))
+			f := warn("ptr.mismatch")
+			*f = f.With("forward", addressLine(names[0], a.IP))
 		default:
 			if len(names) > 1 {
 				j.add("ptr.multiple", a.IP.String(), ev)

@@ -13,6 +13,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/probes/dial"
 	"mailsrv/probes/dns"
 	"mailsrv/probes/dns/dnstest"
 	"mailsrv/probes/smtp/smtptest"
@@ -156,5 +157,21 @@ func TestHarmlessTexts(t *testing.T) {
 	f := find(t, r, "spf.syntax")
 	if s := f.Title + f.Detail; strings.ContainsAny(s, "\x1b\x07") || !strings.Contains(s, "evil") {
 		t.Errorf("%q", s)
+	}
+}
+
+// What this machine cannot reach is unknown, not broken.
+func TestNoWayThere(t *testing.T) {
+	r := servers(t, world, allGood(nil)).check(t)
+	facts := r.Facts
+	facts.Hosts[0].Addrs[0].SMTP = &SMTP{Connect: dial.Unreachable}
+	facts.Hosts[1].Addrs[0].SMTP = &SMTP{Connect: dial.Denied}
+	for _, s := range facts.NS.Servers {
+		s.Ends[0].State = nsUnreachable
+	}
+	got := ids(New(Options{Only: []string{"smtp", "ns"}}).report(facts), diag.Fail, diag.Warn, diag.Skip, diag.Info, diag.OK)
+	want := []string{"skip smtp.unknown mx1.example.test", "skip smtp.unknown mx2.example.test", "info ns.unknown example.test"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got): %s", d)
 	}
 }

@@ -2,6 +2,7 @@ package dial_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"mailsrv/probes/dial"
+	"mailsrv/probes/tlscert/certtest"
 )
 
 func TestMap(t *testing.T) {
@@ -59,6 +61,9 @@ func TestMap(t *testing.T) {
 		if m.Lists(netip.MustParseAddr(addr)) != want {
 			t.Errorf("Lists(%s) is not %v", addr, want)
 		}
+	}
+	if !m.ListsPort(25) || m.ListsPort(53) {
+		t.Error("the map lists port 25 only")
 	}
 	if (*dial.Map)(nil).Lists(netip.MustParseAddr("192.0.2.1")) {
 		t.Error("no map lists an address")
@@ -126,5 +131,25 @@ func TestOutcome(t *testing.T) {
 		if o, e, w := dial.Outcome(tt.err), dial.Errno(tt.err), dial.Winsock(tt.err); o != tt.outcome || e != tt.errno || w != tt.winsock {
 			t.Errorf("%v: %s %s %d, want %s %s %d", tt.err, o, e, w, tt.outcome, tt.errno, tt.winsock)
 		}
+	}
+}
+
+// The alerts of a TLS server are told apart by their numbers.
+func TestTLSAlerts(t *testing.T) {
+	cert := certtest.NewCA().Issue(certtest.Leaf{Names: []string{"mail.example.com"}})
+	for want, server := range map[string]*tls.Config{
+		dial.Version:   {Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10},
+		dial.Handshake: {Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
+	} {
+		a, b := net.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- tls.Server(b, server).Handshake() }()
+		err := tls.Client(a, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake()
+		if got := dial.Outcome(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+		a.Close()
+		<-done // it failed, too
+		b.Close()
 	}
 }

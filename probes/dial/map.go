@@ -86,6 +86,17 @@ func parseTarget(s string) (target, error) {
 // addresses count as public ones, whatever their range.
 func (m *Map) Lists(a netip.Addr) bool { return m != nil && m.addrs[a.Unmap().WithZone("")] }
 
+// ListsPort tells whether that port of any address stands in the map: whether
+// the lab has such servers at all.
+func (m *Map) ListsPort(port uint16) bool {
+	for ap := range m.targets {
+		if ap.Port() == port {
+			return true
+		}
+	}
+	return false
+}
+
 // DialContext connects to the target of addr. A drop fails at once, so that
 // labs need not wait for time-outs.
 func (m *Map) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"runtime"
 	"syscall"
 )
@@ -95,9 +96,9 @@ func Outcome(err error) string {
 	}
 	var dnsErr *net.DNSError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var verify *tls.CertificateVerificationError
 	var ne net.Error
+	alert, alerted := remoteAlert(err)
 	switch {
 	case errors.As(err, &dnsErr) && dnsErr.IsNotFound:
 		return NXDomain
@@ -105,9 +106,9 @@ func Outcome(err error) string {
 		return ServFail
 	case errors.As(err, &record):
 		return PlainExpected
-	case errors.As(err, &alert) && alert == 70: // protocol_version
+	case alerted && alert == 70: // protocol_version, RFC 8446 section 6
 		return Version
-	case errors.As(err, &alert), errors.As(err, &verify):
+	case alerted, errors.As(err, &verify):
 		return Handshake
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Timeout
@@ -119,6 +120,25 @@ func Outcome(err error) string {
 		return Timeout
 	}
 	return "failed"
+}
+
+// remoteAlert is the number of the TLS alert that the other side sent. Package
+// tls has an exported type for it with QUIC only: elsewhere it is a *net.OpError
+// around a number.
+func remoteAlert(err error) (number uint8, ok bool) {
+	var quic tls.AlertError
+	if errors.As(err, &quic) {
+		return uint8(quic), true
+	}
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
+		return 0, false
+	}
+	v := reflect.ValueOf(op.Err)
+	if v.Kind() != reflect.Uint8 {
+		return 0, false
+	}
+	return uint8(v.Uint()), true
 }
 
 // Errno returns the POSIX name of the error number in err ("ECONNREFUSED"), or
