@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -311,6 +312,42 @@ func TestVerifierOfUnknownLogin(t *testing.T) {
 	again, _, err := Open(dir, []string{"example.com"}).Verifier("NOBODY")
 	if err != nil || !cmp.Equal(unknown, again) {
 		t.Errorf("after a restart: %+v, %v; want %+v", again, err, unknown)
+	}
+}
+
+// With and without its domain a login has one salt, whether it is known or not:
+// a difference would tell who has an account.
+func TestSaltDoesNotTellWhoIsKnown(t *testing.T) {
+	d := newFiles(t)
+	mustAdd(t, d, "taro", "example.com")
+	mustAdd(t, d, "hanako", "example.jp")
+	salt := func(login string) string {
+		v, _, err := d.Verifier(login)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(v.Salt)
+	}
+	homes := map[string]int{}
+	for i := range 200 {
+		name := fmt.Sprint("nobody", i)
+		same := 0
+		for _, domain := range []string{"example.com", "example.jp", "[ipv6:2001:db8::1]"} {
+			if salt(name) == salt(name+"@"+domain) {
+				homes[domain]++
+				same++
+			}
+		}
+		if same != 1 {
+			t.Fatalf("%s has the salt of %d of its addresses, a known login that of 1", name, same)
+		}
+	}
+	// Known ones live in any domain, and so do these.
+	if homes["example.com"] == 0 || homes["example.jp"] == 0 {
+		t.Errorf("unknown logins seem to live in %v", homes)
+	}
+	if salt("taro") != salt("taro@example.com") || salt("hanako") != salt("hanako@example.jp") {
+		t.Error("a known login has two salts")
 	}
 }
 
