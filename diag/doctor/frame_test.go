@@ -244,7 +244,7 @@ func TestEveryIDHasATextAndViceVersa(t *testing.T) {
 			t.Errorf("no text for %s", id)
 		}
 	}
-	for _, k := range damageOrder {
+	for _, k := range DamageOrder {
 		used["mbox."+k] = true
 		if codes.FindingOf("mbox."+k) == nil {
 			t.Errorf("no text for mbox.%s", k)

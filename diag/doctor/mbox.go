@@ -31,9 +31,9 @@ func mbox(ctx context.Context, c *Case) []diag.Finding {
 	return out
 }
 
-// damageOrder is from the most basic fault of a file on: only the first is
+// DamageOrder is from the most basic fault of a file on: only the first is
 // reported.
-var damageOrder = []string{
+var DamageOrder = []string{
 	spool.NulRun, spool.LeadingJunk, spool.DamagedFrom, spool.ContentLength, spool.NoBlankLine, spool.CRLF, spool.TruncatedTail,
 }
 
@@ -51,12 +51,18 @@ func judgeSpool(ctx context.Context, b spool.Mailbox) []diag.Finding {
 	if err != nil {
 		return nil // the check's own limit says so
 	}
-	for _, kind := range damageOrder {
+	return JudgeMbox(b.User, path, m)
+}
+
+// JudgeMbox says what is wrong with the form of a mailbox file: what `mailbox
+// check` and the mbox check report.
+func JudgeMbox(user, path string, m *spool.Mbox) []diag.Finding {
+	for _, kind := range DamageOrder {
 		d := m.Damage[kind]
 		if d.Count == 0 {
 			continue
 		}
-		ev := diag.Evidence{"user": b.User, "path": path, "offset": d.Offset, "count": d.Count, "messages": len(m.Messages)}
+		ev := diag.Evidence{"user": user, "path": path, "offset": d.Offset, "count": d.Count, "messages": len(m.Messages)}
 		if line := printable(d.Line); line != "" {
 			ev["line"] = line
 		}

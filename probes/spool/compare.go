@@ -29,11 +29,11 @@ func (b *Mailbox) compare(ctx context.Context) {
 	if len(b.Locks) == 0 {
 		return
 	}
-	var spool *mboxFile
+	var spool Source
 	if b.Spool == nil {
 		b.Messages = 0
-	} else if m, err := openMbox(ctx, b.Spool.Path); err == nil {
-		defer m.Close()
+	} else if m, f, err := openMbox(ctx, b.Spool.Path); err == nil {
+		defer f.Close()
 		spool = m
 		b.Messages = len(m.Messages)
 	}
@@ -42,7 +42,7 @@ func (b *Mailbox) compare(ctx context.Context) {
 		if l.Kind != Qpopper || l.Type != "file" {
 			continue
 		}
-		pop, err := openMbox(ctx, l.Path)
+		pop, f, err := openMbox(ctx, l.Path)
 		if err != nil {
 			l.Err = err
 			continue
@@ -51,16 +51,17 @@ func (b *Mailbox) compare(ctx context.Context) {
 		switch {
 		case b.Spool == nil || b.Spool.Size == 0:
 			l.Compared = Relation{Known: true, OnlyHere: l.Messages}
-		case spool != nil:
+		case spool.Mbox != nil:
 			l.Compared = relate(pop, spool)
 		}
-		pop.Close()
+		f.Close()
 	}
 }
 
 // relate compares two mailboxes message by message.
-func relate(pop, spool *mboxFile) Relation {
-	r := Relation{Known: true, OnlyHere: onlyIn(pop, spool), Newer: onlyIn(spool, pop)}
+func relate(pop, spool Source) Relation {
+	a, b := Align(pop, spool)
+	r := Relation{Known: true, OnlyHere: onlyIn(a), Newer: onlyIn(b)}
 	switch {
 	case len(pop.Messages) == 0 || len(spool.Messages) == 0:
 	case r.OnlyHere == 0:
@@ -71,61 +72,41 @@ func relate(pop, spool *mboxFile) Relation {
 	return r
 }
 
-// onlyIn counts the messages of a that b has not. The last message of a counts
-// as present when it is the beginning of one of b's: copying stopped there.
-func onlyIn(a, b *mboxFile) int {
-	have := map[[32]byte]int{}
-	for _, m := range b.Messages {
-		have[m.Hash]++
-	}
+// onlyIn counts the messages that the other mailbox has not, or not whole.
+func onlyIn(parts []Part) int {
 	n := 0
-	for i, m := range a.Messages {
-		if have[m.Hash] > 0 {
-			have[m.Hash]--
-			continue
+	for _, p := range parts {
+		if p.Twin < 0 {
+			n += p.Messages
 		}
-		if i == len(a.Messages)-1 && b.hasBeginning(a, m, have) {
-			continue
-		}
-		n++
 	}
 	return n
 }
 
-// hasBeginning tells whether a message of b, of those that are left, begins
-// with all that m has.
-func (f *mboxFile) hasBeginning(a *mboxFile, m Message, left map[[32]byte]int) bool {
-	for _, whole := range f.Messages {
-		if left[whole.Hash] > 0 && whole.Length > m.Length/2 && begins(f.normalized(whole), a.normalized(m)) {
-			return true
-		}
-	}
-	return false
-}
-
-// begins tells whether whole begins with the octets of part, an unfinished last
-// line of part left out of account when it is a header line that would not
-// count.
-func begins(whole, part io.Reader) bool {
+// begins tells whether whole begins with the octets of part. With inLine part
+// may end inside a line; else whole must have the end of that line, too. An
+// unfinished line that may have become one that does not count is left out of
+// account.
+func begins(whole, part io.Reader, inLine bool) bool {
 	w, p := bufio.NewReader(whole), bufio.NewReader(part)
+	header := true
 	for {
 		line, err := p.ReadSlice('\n')
-		if err == io.EOF && len(line) == 0 {
-			return true
-		}
 		atEnd := err == io.EOF
 		for _, c := range line {
 			d, werr := w.ReadByte()
 			if werr != nil || d != c {
-				return atEnd && mayBeLocal(line)
+				return atEnd && inLine && header && mayBeLocal(line)
 			}
 		}
 		if atEnd {
-			return true
+			next, werr := w.ReadByte()
+			return inLine || werr != nil || next == '\n'
 		}
 		if err != nil && err != bufio.ErrBufferFull {
 			return false
 		}
+		header = header && string(line) != "\n"
 	}
 }
 
@@ -133,36 +114,23 @@ func begins(whole, part io.Reader) bool {
 // lines that do not count.
 func mayBeLocal(line []byte) bool {
 	for _, name := range localHeaders {
-		if n := min(len(line), len(name)); equalFold(line[:n], name[:n]) {
+		if n := min(len(line), len(name)); n > 0 && equalFold(line[:n], name[:n]) {
 			return true
 		}
 	}
 	return false
 }
 
-// mboxFile is an open mailbox that was read.
-type mboxFile struct {
-	*Mbox
-	*os.File
-}
-
-func openMbox(ctx context.Context, path string) (*mboxFile, error) {
+// openMbox opens a mailbox and reads it; the caller closes the file.
+func openMbox(ctx context.Context, path string) (Source, *os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return Source{}, nil, err
 	}
-	info, err := f.Stat()
-	if err == nil {
-		var m *Mbox
-		if m, err = ReadMbox(ctx, f, info.Size()); err == nil {
-			return &mboxFile{m, f}, nil
-		}
+	s, err := ReadSource(ctx, f)
+	if err != nil {
+		f.Close()
+		return Source{}, nil, err
 	}
-	f.Close()
-	return nil, err
-}
-
-// normalized returns the message without the lines that do not count.
-func (f *mboxFile) normalized(m Message) io.Reader {
-	return normalize(io.NewSectionReader(f.File, m.Offset, m.Length))
+	return s, f, nil
 }

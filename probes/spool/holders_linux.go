@@ -69,6 +69,7 @@ func (s *scanner) holders(ctx context.Context) {
 			continue
 		}
 		id, _ := identify(b.Spool.Path)
+		b.Holders = processes(open[id])
 		for _, k := range kernel[id] {
 			l := Lock{Kind: k.kind, File: *b.Spool, PID: k.pid, Alive: true, HoldersKnown: true, Messages: -1}
 			l.Process, _ = host.ProcessOf(k.pid)

@@ -33,7 +33,32 @@ type Mbox struct {
 type Message struct {
 	Offset, Length int64
 	Hash           [32]byte // without the lines that mail programs write for themselves
+	From           From
+	// Body is where the body begins; the end of the message when its header
+	// does not end.
+	Body int64
+	// ContentLength is what the header says; -1 when it says nothing. Measured:
+	// it is right.
+	ContentLength int64
+	Measured      bool
+	// Headless: a line of text follows the From line at once. Such a "message"
+	// is most likely a piece of the one before it.
+	Headless bool
 }
+
+// End is where the message ends.
+func (m Message) End() int64 { return m.Offset + m.Length }
+
+// From is what the beginning of a message is worth.
+type From int
+
+// Beginnings of a message.
+const (
+	FromGood    From = iota // a From line that every reader takes
+	FromDamaged             // a line that was one: escaped, cut, without a date
+	FromMissing             // no From line: it begins with its header
+	NoBeginning             // neither: text that belongs to nothing
+)
 
 // Damage is a fault of the file's form.
 type Damage struct {
@@ -82,6 +107,11 @@ type parser struct {
 	box  *Mbox
 
 	start     int64 // of the message at hand; -1: none yet
+	from      From  // of it
+	body      int64 // of it; -1: still in the header
+	measured  bool  // its Content-Length was right
+	headless  bool
+	second    bool // the next line is the second one of it
 	inHeader  bool
 	length    int64 // Content-Length of the header at hand; -1: none
 	untilThis int64 // where a Content-Length that hides something would end
@@ -89,6 +119,8 @@ type parser struct {
 	crlf, lf  int
 	nuls      int
 	tail      bool // the last line had its end
+
+	bare bare
 }
 
 // line is one line, or for a very long one the part that fitted.
@@ -129,7 +161,7 @@ func (p *parser) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if l.first {
+		if p.afterNuls(&l) || l.first {
 			p.line(l)
 		}
 		p.blank = l.first && l.whole && len(l.text) == 0
@@ -192,18 +224,23 @@ func (p *parser) line(l line) {
 		p.beforeFirst(l)
 		return
 	}
-	if p.beginsMessage(l) {
+	if from, ok := p.beginsMessage(l); ok {
 		if p.untilThis > l.offset {
 			p.damage(ContentLength, p.start, nil)
 		}
-		p.begin(l.offset)
+		p.begin(l.offset, from)
 		return
 	}
+	if p.second {
+		p.second = false
+		p.headless = len(l.text) > 0 && !headerField().Match(l.text)
+	}
+	p.bare.see(l.text, p.inHeader)
 	if !p.inHeader {
 		return
 	}
 	if len(l.text) == 0 {
-		p.inHeader = false
+		p.inHeader, p.body = false, p.at
 		p.skipBody()
 		return
 	}
@@ -220,7 +257,7 @@ func (p *parser) beforeFirst(l line) {
 		if p.box.Damage[NulRun].Count == 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
-		p.begin(int64(len(l.text) - len(bare)))
+		p.begin(int64(len(l.text)-len(bare)), FromGood)
 		return
 	}
 	switch {
@@ -228,36 +265,67 @@ func (p *parser) beforeFirst(l line) {
 		if l.offset > 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
-		p.begin(l.offset)
-	case l.offset == 0 && (escapedFrom().Match(l.text) || headerField().Match(l.text) || bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) || bytes.HasPrefix(l.text, []byte("From "))):
-		p.damage(DamagedFrom, l.offset, l.text)
-		p.begin(0)
+		p.begin(l.offset, FromGood)
+	case l.offset != 0:
+	case escapedFrom().Match(l.text), bytes.HasPrefix(l.text, mmdfLine), bytes.HasPrefix(l.text, []byte("From ")):
+		p.damage(DamagedFrom, 0, l.text)
+		p.bare.escaped = bytes.HasPrefix(l.text, []byte(">"))
+		p.begin(0, FromDamaged)
+	case headerField().Match(l.text):
+		p.damage(DamagedFrom, 0, l.text)
+		p.begin(0, FromMissing)
+		p.bare.start(l.text)
+		p.second = false
 	}
 }
 
+// mmdfLine stands before and after each message in the mailboxes of MMDF.
+var mmdfLine = []byte("\x01\x01\x01\x01")
+
 // beginsMessage tells whether a line inside a message begins the next one.
-func (p *parser) beginsMessage(l line) bool {
-	if !bytes.HasPrefix(l.text, []byte("From ")) && !bytes.HasPrefix(l.text, []byte("\x01\x01\x01\x01")) {
-		return false
+func (p *parser) beginsMessage(l line) (From, bool) {
+	switch {
+	case bytes.HasPrefix(l.text, []byte("From ")), bytes.HasPrefix(l.text, mmdfLine):
+	case p.bare.escaped && p.blank && bytes.HasPrefix(l.text, []byte(">")):
+		// Somebody escaped the From lines of the whole file.
+		text := bytes.Clone(l.text)
+		if !fromLine().Match(bytes.TrimLeft(text, ">")) || !l.whole || !p.headerFollows() {
+			return 0, false
+		}
+		p.damage(DamagedFrom, l.offset, text)
+		return FromDamaged, true
+	case p.bare.field != nil && p.blank && p.bare.opens(l.text):
+		text := bytes.Clone(l.text)
+		if !p.wholeHeaderFollows() {
+			return 0, false
+		}
+		p.damage(DamagedFrom, l.offset, text)
+		return FromMissing, true
+	default:
+		return 0, false
 	}
-	valid := fromLine().Match(l.text)
+	text := bytes.Clone(l.text) // looking ahead moves what the reader holds
+	valid := fromLine().Match(text)
+	if valid {
+		p.bare = bare{}
+	}
 	if valid && p.blank {
-		return true
+		return FromGood, true
 	}
 	// Without a blank line before it, or with a date that nobody reads, it is
 	// one only when a header follows at once.
 	if !l.whole || !p.headerFollows() {
-		return false
+		return 0, false
 	}
 	switch {
 	case valid:
-		p.damage(NoBlankLine, l.offset, l.text)
-	case p.blank:
-		p.damage(DamagedFrom, l.offset, l.text)
-	default:
-		return false
+		p.damage(NoBlankLine, l.offset, text)
+		return FromGood, true
+	case p.blank, text[0] == mmdfLine[0]:
+		p.damage(DamagedFrom, l.offset, text)
+		return FromDamaged, true
 	}
-	return true
+	return 0, false
 }
 
 // headerFollows looks whether the next line is one of a header.
@@ -267,16 +335,24 @@ func (p *parser) headerFollows() bool {
 	return headerField().Match(bytes.TrimRight(text, "\r"))
 }
 
-func (p *parser) begin(offset int64) {
+func (p *parser) begin(offset int64, from From) {
 	p.end(offset)
-	p.start, p.inHeader, p.length, p.untilThis = offset, true, -1, -1
+	p.start, p.from, p.body, p.measured, p.headless, p.second = offset, from, -1, false, false, true
+	p.inHeader, p.length, p.untilThis = true, -1, -1
 }
 
 func (p *parser) end(offset int64) {
 	if p.start < 0 {
 		return
 	}
-	p.box.Messages = append(p.box.Messages, Message{Offset: p.start, Length: offset - p.start, Hash: hash(p.src, p.start, offset-p.start)})
+	m := Message{
+		Offset: p.start, Length: offset - p.start, Hash: hash(p.src, p.start, offset-p.start),
+		From: p.from, Body: p.body, ContentLength: p.length, Measured: p.measured, Headless: p.headless,
+	}
+	if m.Body < 0 || m.Body > offset {
+		m.Body = offset
+	}
+	p.box.Messages = append(p.box.Messages, m)
 }
 
 // skipBody jumps to the end of the body when Content-Length is right. The next
@@ -292,6 +368,7 @@ func (p *parser) skipBody() {
 	if end <= p.size && p.endsHere(end) {
 		p.checkNuls(p.at, end)
 		p.seek(end)
+		p.measured = true
 		return
 	}
 	p.untilThis = end
@@ -336,7 +413,7 @@ func (p *parser) finish() {
 		if p.box.Damage[NulRun].Count == 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
-		p.start = 0
+		p.start, p.from, p.body = 0, NoBeginning, -1
 	}
 	if p.start >= 0 && p.size > 0 && (p.inHeader || !p.tail) {
 		p.damage(TruncatedTail, p.start, nil)

@@ -50,6 +50,9 @@ type Mailbox struct {
 	// a lock to compare it with.
 	Messages int
 	Locks    []Lock
+	// Holders are the processes that have the spool open for writing, where the
+	// operating system tells.
+	Holders []host.Process
 }
 
 // Lock is one lock on a mailbox.
