@@ -10,22 +10,35 @@ import (
 	"mailsrv/server/deliver"
 )
 
-// apply writes the results of an attempt into the envelope. it.mu is held.
-func (q *Queue) apply(it *item, e *Envelope, due []int, results []deliver.Result) {
+// apply writes the results of an attempt into the envelope, and does what
+// follows from it. it.mu is held; j is the job that was tried.
+func (q *Queue) apply(it *item, e *Envelope, j *job, due []int, results []deliver.Result) {
 	now := time.Now().UTC().Truncate(time.Second)
+	var logs []func()
 	for n, i := range due {
-		q.applyOne(e, &e.Recipients[i], results[n], now)
+		if r := results[n]; r.Cause != cancelled || r.Uncertain { // else there was no attempt
+			logs = append(logs, q.applyOne(e, &e.Recipients[i], r, now))
+		}
 	}
-	if !e.finished() { // else it goes at once
-		q.save(it, e)
+	log := func() {
+		for _, l := range logs {
+			l()
+		}
 	}
+	if e.finished() {
+		// Off the disk first: if the server is killed before, the message
+		// goes out a second time.
+		q.settle(it, e, j)
+		log()
+		return
+	}
+	q.save(it, e)
+	log()
+	q.settle(it, e, j)
 }
 
-func (q *Queue) applyOne(e *Envelope, r *Recipient, res deliver.Result, now time.Time) {
+func (q *Queue) applyOne(e *Envelope, r *Recipient, res deliver.Result, now time.Time) (logIt func()) {
 	o := q.opt()
-	if res.Cause == cancelled && !res.Uncertain {
-		return // no attempt: it is made at the next start
-	}
 	r.Tries++
 	r.LastTry, r.NextTry = now, time.Time{}
 	r.Code, r.Status, r.Reply, r.Command, r.TLS = res.Code, res.Enhanced, res.Text, res.Command, res.TLS
@@ -43,29 +56,26 @@ func (q *Queue) applyOne(e *Envelope, r *Recipient, res deliver.Result, now time
 		// A host that knows DSN reports itself (RFC 3461 5.2).
 		r.Told = res.DSN || !r.wants("SUCCESS") || e.Sender == ""
 		q.counts.delivered.Add(1)
-		log.Info("message delivered")
-		return
+		return func() { log.Info("message delivered") }
 	case deliver.Failed:
 		r.Cause = causeOf(res)
 		q.fail(e, r)
-		log.Warn("message failed", "cause", r.Cause)
-		return
+		return func() { log.Warn("message failed", "cause", r.Cause) }
 	}
 	r.Cause = causeOf(res)
 	end := e.Accepted.Add(o.Retry.GiveUpAfter)
 	if !now.Before(end) {
 		r.Expired = true
 		q.fail(e, r)
-		log.Warn("message failed", "cause", r.Cause, "why", "time is up")
-		return
+		return func() { log.Warn("message failed", "cause", r.Cause, "why", "time is up") }
 	}
 	q.counts.deferred.Add(1)
 	step := o.Retry.Schedule[min(r.Tries, len(o.Retry.Schedule))-1]
-	r.NextTry = now.Add(time.Duration(float64(step) * q.jitter())).Truncate(time.Second)
+	r.NextTry = time.Now().UTC().Add(time.Duration(float64(step)*q.jitter()) + time.Second - 1).Truncate(time.Second) // rounded up
 	if r.NextTry.After(end) {
 		r.NextTry = end // the last try
 	}
-	log.Info("message deferred", "cause", r.Cause, "next_try", r.NextTry.Format(time.RFC3339))
+	return func() { log.Info("message deferred", "cause", r.Cause, "next_try", r.NextTry.Format(time.RFC3339)) }
 }
 
 // fail notes that a recipient will not get the message, and who has to hear it.

@@ -75,6 +75,19 @@ func TestDefaultSchedule(t *testing.T) {
 	})
 }
 
+// The shortest schedule does not turn into a storm: times are whole seconds,
+// rounded up.
+func TestShortSchedule(t *testing.T) {
+	bubble(t, func(o *Options) { o.Retry = Retry{Schedule: []time.Duration{time.Millisecond}, GiveUpAfter: time.Minute} }, func(t *testing.T, n *internet, q *Queue, _ string) {
+		n.answer = func(string, int) deliver.Result { return busy }
+		submit(t, q, envelope("MESSAGE1", "a@example.jp"), hello)
+		time.Sleep(time.Hour)
+		if got := len(n.lines()); got != 61 {
+			t.Errorf("%d tries", got)
+		}
+	})
+}
+
 func TestJitter(t *testing.T) {
 	q := openQueue(t, t.TempDir(), newInternet(t).options())
 	low, high := 2.0, 0.0

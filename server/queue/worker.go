@@ -132,8 +132,7 @@ func (w *worker) attempt(j *job, courier Courier) {
 	}
 	it.mu.Lock()
 	it.users--
-	q.apply(it, e, due, results)
-	q.settle(it, e, j)
+	q.apply(it, e, j, due, results)
 	q.release(it, e, j)
 	it.mu.Unlock()
 
@@ -184,8 +183,7 @@ func (q *Queue) share(j *job, r deliver.Result) {
 		for i := range results {
 			results[i] = r
 		}
-		q.apply(it, e, due, results)
-		q.settle(it, e, j)
+		q.apply(it, e, j, due, results)
 	}
 	q.release(it, e, j)
 	it.mu.Unlock()
