@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -178,5 +180,54 @@ func TestFixDoesNotGuess(t *testing.T) {
 	})
 	if plan := Plan(r, Fixers{}); len(plan) != 0 || !has(r.Findings, "account.no_postmaster") {
 		t.Errorf("%+v", plan)
+	}
+}
+
+// withPassword writes an account whose password "user passwd" would refuse.
+func withPassword(t *testing.T, f files, name, password string) {
+	t.Helper()
+	v := account.NewVerifier(password)
+	b64 := base64.StdEncoding.EncodeToString
+	write(t, filepath.Join(f.data(), "accounts", "example.com", name+".toml"), fmt.Sprintf(
+		"created = 2026-01-01T00:00:00Z\n[password]\nscheme = \"SCRAM-SHA-256\"\niterations = %d\nsalt = %q\nstored_key = %q\nserver_key = %q\n",
+		v.Iterations, b64(v.Salt), b64(v.StoredKey), b64(v.ServerKey)))
+}
+
+func TestGuessablePasswords(t *testing.T) {
+	f := configured(t, plain(t))
+	withPassword(t, f, "postmaster", "")
+	withPassword(t, f, "abuse", "abuse")
+	withPassword(t, f, "taro", "example.com")
+	withPassword(t, f, "hanako", "hanako@example.com")
+	withPassword(t, f, "jiro", password)
+	r := examine(t, Options{ConfigFile: f.config, Only: []string{"accounts"}})
+	got := map[string]any{}
+	for _, x := range r.Findings {
+		if x.ID == "account.password_guessable" {
+			got[x.Subject] = x.Evidence["password"]
+		}
+	}
+	want := map[string]any{"postmaster@example.com": "empty", "abuse@example.com": "name", "taro@example.com": "domain", "hanako@example.com": "address"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(4, len(bad(r))); d != "" {
+		t.Error(bad(r))
+	}
+}
+
+// When time is up, the rest is said to be unknown, not good.
+func TestPasswordsNotTried(t *testing.T) {
+	f := configured(t, plain(t))
+	for _, name := range []string{"postmaster", "abuse"} {
+		withPassword(t, f, name, "")
+	}
+	c := newCase(Options{ConfigFile: f.config}, nil)
+	all, _, err := c.Accounts.List()
+	must(t, err)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if fs := c.guessable(over, all); len(fs) != 0 || c.untried != 2 || c.okEvidence("accounts")["untried"] != 2 {
+		t.Errorf("%v %d", fs, c.untried)
 	}
 }

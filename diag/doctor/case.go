@@ -33,6 +33,7 @@ type Case struct {
 	Accounts  *account.Files
 
 	selected []Check
+	untried  int // accounts whose passwords were not tried for want of time
 
 	mu    sync.Mutex
 	found []diag.Finding // of the checks that have ended
@@ -146,6 +147,10 @@ func (c *Case) ignores() []Ignore {
 // okEvidence is what an ok finding shows.
 func (c *Case) okEvidence(check string) diag.Evidence {
 	switch check {
+	case "accounts":
+		if c.untried > 0 {
+			return diag.Evidence{"untried": c.untried}
+		}
 	case "config":
 		return diag.Evidence{"file": c.Config.File}
 	case "ports":

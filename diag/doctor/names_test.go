@@ -114,6 +114,24 @@ func TestResolverSlow(t *testing.T) {
 	}
 }
 
+// Block lists that refuse the resolver: said once, for the lists that do.
+func TestResolverRefusedByLists(t *testing.T) {
+	file := configured(t, plain(t)).config
+	run := func(zone string) *Report {
+		return examine(t, Options{ConfigFile: file, Stage: Internet, Only: []string{"resolver"}, Resolvers: []netip.AddrPort{serverOf(t, healthyZone+zone)}})
+	}
+	r := run("2.0.0.127.zen.spamhaus.org. A 127.255.255.254\ndbltest.com.dbl.spamhaus.org. A 127.0.1.2\n")
+	f := find(t, r.Findings, "resolver.dnsbl_refused")
+	if d := cmp.Diff([]string{"zen.spamhaus.org"}, f.Evidence["lists"]); d != "" || f.Evidence["answer"] != "127.255.255.254" || !has(r.Findings, "resolver.ok") {
+		t.Errorf("%s %+v", d, r.Findings)
+	}
+	for _, zone := range []string{"2.0.0.127.zen.spamhaus.org. A 127.0.0.2\n", "", "!servfail zen.spamhaus.org.\n"} {
+		if r := run(zone); has(r.Findings, "resolver.dnsbl_refused") {
+			t.Errorf("%q: %+v", zone, r.Findings)
+		}
+	}
+}
+
 // At stage local nothing beyond this machine is asked.
 func TestResolverStages(t *testing.T) {
 	file := configured(t, "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\nsmtp = \"127.0.0.1:2525\"\n[dns]\nservers = [\"192.0.2.53\"]\n").config

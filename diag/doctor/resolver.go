@@ -69,7 +69,17 @@ type resolverFacts struct {
 	noSuch    []*dns.Answer // A of names that do not exist
 	longPlain *dns.Answer   // a long answer with room for 512 octets
 	types     map[dns.Type]*dns.Answer
+	lists     []*dns.Answer // of the block lists' test points
 }
+
+// testLists are block lists that give those they refuse a documented answer.
+var testLists = []string{"zen.spamhaus.org", "dbl.spamhaus.org"}
+
+// testPoint is what every list has (RFC 5782 section 5).
+var testPoint = map[string]string{"zen.spamhaus.org": "2.0.0.127.", "dbl.spamhaus.org": "dbltest.com."}
+
+// refusals are how block lists say that they do not serve a resolver.
+var refusals = netip.MustParsePrefix("127.255.255.0/24")
 
 func (f resolverFacts) all() []*dns.Answer {
 	out := append([]*dns.Answer{f.rootNS}, f.noSuch...)
@@ -104,6 +114,11 @@ func (c *Case) tryResolver(ctx context.Context, server string) resolverFacts {
 				f.types[t] = ask(dns.Question{Name: d, Type: t})
 			}
 			break
+		}
+	}
+	if c.Stage >= Internet {
+		for _, l := range testLists {
+			f.lists = append(f.lists, ask(dns.Question{Name: testPoint[l] + l, Type: dns.A}))
 		}
 	}
 	return f
@@ -158,10 +173,27 @@ func judgeResolver(server string, f resolverFacts) []diag.Finding {
 	if m := median(all); m > time.Second {
 		out = append(out, diag.New("resolver.slow", server, diag.Evidence{"ms": m.Milliseconds()}))
 	}
+	if refused, answer := listsRefuse(f.lists); len(refused) > 0 {
+		// A note: this version uses no block lists to judge mail by.
+		out = append(out, diag.New("resolver.dnsbl_refused", server, diag.Evidence{"lists": refused, "answer": answer}).As(diag.Info))
+	}
 	if a := addrOf(server); a.IsPrivate() || a.IsLinkLocalUnicast() || shared.Contains(a) {
 		out = append(out, diag.New("resolver.forwarder", server, nil))
 	}
 	return out
+}
+
+// listsRefuse names the block lists that answer their test point with a refusal.
+func listsRefuse(answers []*dns.Answer) (refused []string, answer string) {
+	for i, a := range answers {
+		for _, r := range a.Records {
+			if refusals.Contains(r.Addr) {
+				refused, answer = append(refused, testLists[i]), r.Addr.String()
+				break
+			}
+		}
+	}
+	return refused, answer
 }
 
 func errorText(err error) string {
