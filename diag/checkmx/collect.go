@@ -66,7 +66,7 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		ask("dnssec", func() { f.DS = c.lookup.Lookup(ctx, f.Domain, dns.DS) })
 	}
 	wg.Wait()
-	f.OutOfTime = ctx.Err() != nil
+	f.OutOfTime = over(ctx)
 	return f
 }
 

@@ -184,7 +184,7 @@ func (c *Checker) collectEnd(ctx context.Context, f *Facts, zone string, end *Se
 	switch o := end.SOA.Outcome; {
 	case o == dns.Answered && end.SOA.AA:
 		end.State = nsGood
-	case ctx.Err() != nil, o == dns.Unreachable && end.Addr.IP.Is6() && c.opt.Map == nil:
+	case over(ctx), o == dns.Unreachable && end.Addr.IP.Is6() && c.opt.Map == nil:
 		end.State = nsUnknown // out of time, or this machine has no IPv6
 	case o == dns.Timeout || o == dns.Unreachable:
 		end.State = nsUnreachable

@@ -3,6 +3,7 @@ package checkmx
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // shared does a piece of work once for each key and gives the result to all who
@@ -38,7 +39,7 @@ func (s *shared[K, V]) do(ctx context.Context, k K, f func() V) V {
 			s.mu.Unlock()
 			v := f()
 			s.mu.Lock()
-			if w.v, w.ok = v, ctx.Err() == nil; !w.ok && s.kept[k] == w {
+			if w.v, w.ok = v, !over(ctx); !w.ok && s.kept[k] == w {
 				delete(s.kept, k)
 			}
 			s.mu.Unlock()
@@ -56,6 +57,13 @@ func (s *shared[K, V]) do(ctx context.Context, k K, f func() V) V {
 			return zero
 		}
 	}
+}
+
+// over tells that the time of ctx is up. A socket with the same deadline can be
+// a moment ahead of ctx.Err.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 func (s *shared[K, V]) keep(k K, w *work[V]) {

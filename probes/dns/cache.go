@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Cache asks each question once per run and shares the answer, also among
@@ -61,7 +62,7 @@ func (c *Cache) Lookup(ctx context.Context, name string, t Type) *Answer {
 func (c *Cache) ask(ctx context.Context, k key, f *flight) *Answer {
 	a := c.of.Lookup(ctx, k.name, k.t)
 	c.mu.Lock()
-	if !a.Outcome.Found() && ctx.Err() != nil {
+	if !a.Outcome.Found() && over(ctx) {
 		if c.kept[k] == f { // we ran out of time: that says nothing to others
 			delete(c.kept, k)
 		}
@@ -71,6 +72,13 @@ func (c *Cache) ask(ctx context.Context, k key, f *flight) *Answer {
 	c.mu.Unlock()
 	close(f.done)
 	return a
+}
+
+// over tells that the time of ctx is up. A socket with the same deadline can be
+// a moment ahead of ctx.Err.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // keep notes the flight and forgets the oldest one beyond the limit.
