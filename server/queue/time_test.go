@@ -78,7 +78,9 @@ func TestDefaultSchedule(t *testing.T) {
 // The shortest schedule does not turn into a storm: times are whole seconds,
 // rounded up.
 func TestShortSchedule(t *testing.T) {
-	bubble(t, func(o *Options) { o.Retry = Retry{Schedule: []time.Duration{time.Millisecond}, GiveUpAfter: time.Minute} }, func(t *testing.T, n *internet, q *Queue, _ string) {
+	bubble(t, func(o *Options) {
+		o.Retry = Retry{Schedule: []time.Duration{time.Millisecond}, GiveUpAfter: time.Minute}
+	}, func(t *testing.T, n *internet, q *Queue, _ string) {
 		n.answer = func(string, int) deliver.Result { return busy }
 		submit(t, q, envelope("MESSAGE1", "a@example.jp"), hello)
 		time.Sleep(time.Hour)
