@@ -125,8 +125,7 @@ func (w *worker) attempt(j *job, courier Courier) {
 		q.mu.Lock()
 		w.d.limit, w.d.steady = max(1, w.d.workers-1), time.Now().Add(steadyFor)
 		w.reached(false)
-		j.state = ready
-		w.d.ready = append(w.d.ready, j)
+		q.enqueue(j) // for one of the others
 		q.mu.Unlock()
 		return
 	}
