@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"mailsrv/diag"
+	"mailsrv/probes/smtp"
 	"mailsrv/probes/tlscert"
+	"mailsrv/server/config"
 )
 
 func init() {
-	register(Check{Name: "certificates", Stage: Local, Limit: 10 * time.Second, Run: needsConfig("certificates", certificates)})
+	register(Check{Name: "certificates", Stage: Local, Limit: 30 * time.Second, After: []string{"ports"}, Run: needsConfig("certificates", certificates)})
 }
 
 // certificates judges the configured files. At most one fault is reported, the
@@ -37,6 +39,9 @@ func certificates(ctx context.Context, c *Case) []diag.Finding {
 	chain, fault := loadPair(cert, key)
 	if fault == nil {
 		fault = c.judgeChain(cert, chain)
+	}
+	if fault == nil && c.Running {
+		fault = c.notReloaded(ctx, cert, chain[0])
 	}
 	if fault != nil {
 		out = append([]diag.Finding{*fault}, out...)
@@ -86,6 +91,45 @@ func loadPair(cert, key string) ([]*x509.Certificate, *diag.Finding) {
 		return nil, fault("cert.key_mismatch", cert, err.Error())
 	}
 	return chain, nil
+}
+
+// notReloaded holds what the running server shows against the file.
+func (c *Case) notReloaded(ctx context.Context, file string, leaf *x509.Certificate) *diag.Finding {
+	l, shown := c.shown(ctx)
+	if shown == nil || shown.Equal(leaf) {
+		return nil // the same, or the ports check says why nothing was shown
+	}
+	f := diag.New("cert.not_reloaded", file, diag.Evidence{
+		"file": file, "listener": l.Service, "address": l.Addr, "pid": c.Server.PID,
+		"shown_until": shown.NotAfter.UTC().Format(time.RFC3339), "file_until": leaf.NotAfter.UTC().Format(time.RFC3339),
+	})
+	return &f
+}
+
+// shown is the certificate that the running server shows at the first listener
+// that speaks TLS.
+func (c *Case) shown(ctx context.Context) (config.Listener, *x509.Certificate) {
+	l, ok := c.listener(config.Submissions, config.POP3S, config.Submission, config.SMTP)
+	if !ok || c.Has("port.not_listening", "server.not_answering", "port.wrong_service") != "" {
+		return l, nil
+	}
+	s, err := smtp.Dial(ctx, reachable(l, c.Addresses), smtp.Options{Timeout: c.Timeout, ImplicitTLS: l.ImplicitTLS(), ServerName: c.Config.Hostname, Helo: "localhost"})
+	if err != nil {
+		return l, nil
+	}
+	defer s.Close()
+	if s.TLS == nil {
+		if _, err = s.Greeting(); err == nil {
+			_, err = s.Ehlo()
+		}
+		if err == nil && s.Has("STARTTLS") {
+			_, err = s.StartTLS()
+		}
+	}
+	if err != nil || s.TLS == nil || len(s.TLS.Chain) == 0 {
+		return l, nil
+	}
+	return l, s.TLS.Chain[0]
 }
 
 const soon = 14 * 24 * time.Hour

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -20,6 +21,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mailsrv/diag"
+	"mailsrv/probes/smtp/smtptest"
+	"mailsrv/server/store"
 )
 
 // authority signs certificates.
@@ -146,6 +149,43 @@ func TestKeyReadable(t *testing.T) {
 	r := examine(t, Options{ConfigFile: f.config, Only: []string{"certificates"}, RootCAs: ca.pool})
 	if d := cmp.Diff([]string{"cert.expires_soon", "cert.key_readable"}, bad(r)); d != "" {
 		t.Error(d)
+	}
+}
+
+// The running server holds the certificate from before the renewal.
+func TestNotReloaded(t *testing.T) {
+	ca := newAuthority(t)
+	fresh := wanted{name: "mail.example.com", from: -time.Hour, until: 90 * 24 * time.Hour}
+	pair := func(dir string) tls.Certificate {
+		p, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+		must(t, err)
+		return p
+	}
+	for _, implicit := range []bool{false, true} {
+		before := t.TempDir()
+		ca.issue(t, before, fresh)
+		h := smtptest.New(t, smtptest.Config{TLS: &tls.Config{Certificates: []tls.Certificate{pair(before)}}, Implicit: implicit})
+		service := map[bool]string{false: "smtp", true: "submissions"}[implicit]
+		f := configured(t, "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\n"+service+" = \""+h.Addr+"\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n")
+		running(t, f.data(), store.RunAddr{Service: service, Addr: h.Addr})
+		opt := Options{ConfigFile: f.config, Only: []string{"certificates"}, RootCAs: ca.pool}
+		for _, name := range []string{"cert.pem", "key.pem"} {
+			data, err := os.ReadFile(filepath.Join(before, name))
+			must(t, err)
+			write(t, filepath.Join(f.dir, name), string(data))
+		}
+		if r := examine(t, opt); len(bad(r)) != 0 || !has(r.Findings, "certificates.ok") {
+			t.Errorf("%+v", r.Findings)
+		}
+		ca.issue(t, f.dir, fresh)
+		r := examine(t, opt)
+		if d := cmp.Diff([]string{"cert.not_reloaded"}, bad(r)); d != "" {
+			t.Error(service, d)
+		}
+		h.Close() // what is not shown cannot be judged
+		if r := examine(t, opt); len(bad(r)) != 0 {
+			t.Errorf("%+v", r.Findings)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -224,5 +225,28 @@ func TestLocation(t *testing.T) {
 	}
 	if underAny("/usr/library", []string{"/usr/lib"}) || !underAny("/a/b", []string{"/a/b"}) {
 		t.Error("a name that begins alike is not below")
+	}
+}
+
+// The server took an address when it started; the machine has got another one.
+func TestAddressChanged(t *testing.T) {
+	f := onePort(t, "smtp", "192.0.2.1:2525")
+	running(t, f.data(), store.RunAddr{Service: "smtp", Addr: "192.0.2.1:2525"})
+	run := func(own ...netip.Addr) []diag.Finding {
+		c := newCase(Options{ConfigFile: f.config}, nil)
+		c.Addresses = own
+		fs := c.addressChanged()
+		renders(t, fs)
+		return fs
+	}
+	x := find(t, run(netip.MustParseAddr("192.0.2.9")), "env.address_changed")
+	if d := cmp.Diff(diag.Evidence{"address": "192.0.2.1", "settings": []string{"listen.smtp"}, "own": []string{"192.0.2.9"}}, x.Evidence); d != "" || x.Status != diag.Warn {
+		t.Error(d, x.Status)
+	}
+	if fs := run(netip.MustParseAddr("192.0.2.1")); len(fs) != 0 {
+		t.Errorf("%+v", fs)
+	}
+	if fs := run(); len(fs) != 0 { // own addresses unknown
+		t.Errorf("%+v", fs)
 	}
 }

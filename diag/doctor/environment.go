@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,6 +35,9 @@ func environment(ctx context.Context, c *Case) []diag.Finding {
 		out = append(out, c.dataDir()...)
 		out = append(out, c.room()...)
 		out = append(out, c.fileLimit()...)
+	}
+	if c.Running && !c.Hidden {
+		out = append(out, c.addressChanged()...)
 	}
 	if c.Stage >= LAN && len(c.Addresses) == 0 && !c.LocalOnly() {
 		out = append(out, diag.New("env.no_address", "", nil))
@@ -177,6 +181,29 @@ func (c *Case) room() []diag.Finding {
 			f = f.As(diag.Fail)
 		}
 		out = append(out, f)
+	}
+	return out
+}
+
+// addressChanged looks for addresses that the server took when it started and
+// that this machine has no more: nobody can connect there. Before the start it
+// is port.address_not_local.
+func (c *Case) addressChanged() []diag.Finding {
+	settings := map[netip.Addr][]string{}
+	var gone []netip.Addr
+	for _, l := range c.Config.Listen {
+		ip := l.IP()
+		if !ip.IsValid() || ip.IsUnspecified() || len(c.Addresses) == 0 || c.Own(ip) || !c.announced(l) {
+			continue
+		}
+		if settings[ip] == nil {
+			gone = append(gone, ip)
+		}
+		settings[ip] = append(settings[ip], "listen."+l.Service)
+	}
+	var out []diag.Finding
+	for _, ip := range gone {
+		out = append(out, diag.New("env.address_changed", ip.String(), diag.Evidence{"address": ip.String(), "settings": settings[ip], "own": texts(c.Addresses)}))
 	}
 	return out
 }

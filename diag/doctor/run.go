@@ -269,6 +269,7 @@ var follows = []struct{ cause, consequence string }{
 	{"env.data_dir_unwritable", "env.disk_"},
 	{"env.data_dir_owner", "account."},
 	{"env.disk_full", "loop."},
+	{"env.address_changed", "port.not_listening"}, {"env.address_changed", "port.address_not_local"}, {"env.address_changed", "server.not_answering"},
 	{"config.no_hostname", "hostname."},
 	{"config.changed_since_start", "port.not_listening"},
 	{"config.changed_since_start", "cert.not_reloaded"},
