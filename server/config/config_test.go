@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -272,6 +273,40 @@ mailsrv.toml:7:15: limits.connections = "many": must be a whole number from 1 to
 mailsrv.toml:8:1: limits.conections: there is no such setting; did you mean: limits.connections`
 	if diff := cmp.Diff(want, ps.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Somebody else's file, such as a lock file of many keys, is given up, and what
+// follows is not called missing.
+func TestForeignFileIsGivenUp(t *testing.T) {
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "k%d = 1\n", i)
+	}
+	list := strings.Replace(good, `"example.com"`, strings.Repeat("5, ", 60_000), 1)
+	for name, text := range map[string]string{"keys": b.String() + good, "list": list} {
+		_, ps := Parse("f.toml", []byte(text))
+		if len(ps) != maxProblems+1 {
+			t.Fatalf("%s: %d problems, want %d and the last word", name, len(ps), maxProblems)
+		}
+		if last := ps[maxProblems]; last.Kind != UnknownKey || last.Line == 0 || !strings.Contains(last.Message, "more than 100 mistakes") {
+			t.Errorf("%s: the last is %+v", name, last)
+		}
+	}
+}
+
+// What cannot be accepted is not what was meant.
+func TestSuggestionsAreAccepted(t *testing.T) {
+	for _, d := range []string{"9999999999h", "9999999999 hours", "99999999999999999999 days", "5 minutes"} {
+		_, ps := Parse("f.toml", []byte(good+"[limits]\nidle_timeout = \""+d+"\"\n"))
+		if len(ps) != 1 {
+			t.Fatalf("%s: %v", d, ps)
+		}
+		if s := ps[0].Suggestion; s != "" {
+			if _, _, err := ParseDuration(strings.Trim(s, `"`)); err != nil {
+				t.Errorf("%s: suggests %s", d, s)
+			}
+		}
 	}
 }
 

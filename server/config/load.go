@@ -15,8 +15,9 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxFile bounds how much of a file is read; a configuration has a few kB.
-const maxFile = 1 << 20
+// maxFile bounds how much of a file is read; a configuration has a few kB, and
+// the parser's time grows with the square of the number of keys.
+const maxFile = 256 << 10
 
 // Load reads the configuration file at path, or returns the defaults for an
 // empty path. The configuration is never nil: what could not be read keeps its
@@ -47,7 +48,7 @@ func read(path string) ([]byte, *Problem) {
 		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	}
 	if err == nil && len(data) > maxFile {
-		err = errors.New("longer than 1 MiB: no configuration file")
+		err = errors.New("longer than 256 KiB: no configuration file")
 	}
 	if err != nil {
 		var pe *fs.PathError
@@ -74,7 +75,11 @@ func Parse(file string, data []byte) (*Config, Problems) {
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	l.problems = append(l.problems, l.missing()...)
+	if l.lost != nil {
+		l.problems = append(l.problems, *l.lost)
+	} else {
+		l.problems = append(l.problems, l.missing()...)
+	}
 	for i := range l.problems {
 		l.problems[i].File = file
 	}
@@ -138,16 +143,36 @@ type loader struct {
 	p        unstable.Parser
 	problems Problems
 	saidLost map[string]bool // unknown tables already reported
+	lines    []int           // where each line begins
+	lost     *Problem        // where it gave up
 }
+
+func (l *loader) givenUp() bool { return len(l.problems) >= maxProblems }
+
+// maxProblems is how many mistakes are told of one file: with more it is
+// probably no configuration of mailsrv at all.
+const maxProblems = 100
 
 // walk visits every key of the document. checkSyntax has accepted it.
 func (l *loader) walk(data []byte) {
 	l.saidLost = map[string]bool{}
+	l.lines = []int{0}
+	for i, b := range data {
+		if b == '\n' {
+			l.lines = append(l.lines, i+1)
+		}
+	}
 	l.p.Reset(data)
 	var table string
 	skip := false
 	for l.p.NextExpression() {
 		e := l.p.Expression()
+		if l.givenUp() {
+			line, col := l.at(firstKey(e))
+			l.lost = &Problem{Kind: UnknownKey, Line: line, Column: col, Key: l.keyOf(e),
+				Message: fmt.Sprintf("is not looked at, nor what follows: there are more than %d mistakes already; is this a configuration of mailsrv?", maxProblems)}
+			return
+		}
 		switch e.Kind {
 		case unstable.Table, unstable.ArrayTable:
 			table = l.keyOf(e)
@@ -236,7 +261,9 @@ func (l *loader) setting(key string, n *unstable.Node, line, col int) {
 		list = []value{v}
 	}
 	for _, item := range list {
-		l.fault(key, item, s.item(l.c, item))
+		if !l.givenUp() {
+			l.fault(key, item, s.item(l.c, item))
+		}
 	}
 }
 
@@ -341,6 +368,10 @@ func firstKey(e *unstable.Node) *unstable.Node {
 }
 
 func (l *loader) at(n *unstable.Node) (line, col int) {
-	s := l.p.Shape(n.Raw)
-	return s.Start.Line, s.Start.Column
+	offset := int(n.Raw.Offset)
+	line, found := slices.BinarySearch(l.lines, offset)
+	if found {
+		line++
+	}
+	return line, offset - l.lines[line-1] + 1
 }

@@ -198,6 +198,9 @@ func duration(to *time.Duration, least, most time.Duration) func(value) fault {
 	return func(v value) fault {
 		d, likely, err := ParseDuration(v.text)
 		if v.kind != stringValue || err != nil {
+			if _, _, bad := ParseDuration(likely); bad != nil {
+				likely = "" // "9999999999h" is no better than "9999999999 hours"
+			}
 			_, _, err = ParseDuration("")
 			return bad("%v, in quotes", err).meant(quoted(likely))
 		}
