@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +40,9 @@ Log lines go to standard error.`,
 }
 
 func (a *app) serve(ctx context.Context) error {
+	// Whoever reads the log may go ("mailsrv serve 2>&1 | less"): without this
+	// the next line of it would end the server.
+	signal.Ignore(syscall.SIGPIPE)
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
