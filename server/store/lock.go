@@ -38,11 +38,11 @@ func lockFile(dataDir string) string { return filepath.Join(dataDir, "server.loc
 // *LockedError when another server has it.
 func Acquire(dataDir string) (*Lock, error) {
 	if err := safeio.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, diskError(err)
+		return nil, dirError(dataDir, err)
 	}
 	f, err := os.OpenFile(lockFile(dataDir), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, dirError(dataDir, err)
 	}
 	// ReadRun holds the lock for a moment: once is not enough.
 	for try := 0; ; try++ {
@@ -65,9 +65,21 @@ func Acquire(dataDir string) (*Lock, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, diskError(err)
+		return nil, dirError(dataDir, err)
 	}
 	return &Lock{f}, nil
+}
+
+// dirError says that the data directory is what is wrong, and what to do.
+func dirError(dataDir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	advice := "set data_dir to a folder that can be written"
+	if errors.Is(err, fs.ErrPermission) {
+		advice = "it must belong to the user that mailsrv runs as"
+	}
+	return fmt.Errorf("data directory %s cannot be used: %w: %s", dataDir, diskError(err), advice)
 }
 
 // Release lets the next server in.
@@ -113,7 +125,7 @@ func (l *Lock) Announce(dataDir string, r Run) error {
 	if err != nil {
 		return err
 	}
-	return diskError(safeio.WriteFile(runFile(dataDir), append(data, '\n'), 0o600))
+	return dirError(dataDir, safeio.WriteFile(runFile(dataDir), append(data, '\n'), 0o600))
 }
 
 // ReadRun tells whether a server runs on the data directory, and what the

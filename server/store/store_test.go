@@ -468,6 +468,21 @@ func TestLock(t *testing.T) {
 	l.Release()
 }
 
+func TestUnusableDataDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(file, "data")
+	_, err := Acquire(dir)
+	if err == nil || !strings.HasPrefix(err.Error(), "data directory "+dir+" cannot be used: ") || !strings.HasSuffix(err.Error(), ": set data_dir to a folder that can be written") {
+		t.Errorf("Acquire: %v", err)
+	}
+	if got := dirError("d", fs.ErrPermission).Error(); got != "data directory d cannot be used: permission denied: it must belong to the user that mailsrv runs as" {
+		t.Error(got)
+	}
+}
+
 func FuzzName(f *testing.F) {
 	f.Add("1732212345.M012345P4711I2QK7XW9PZD.mail,S=4321,W=4321")
 	f.Add("1000000000.1_2.host:2,S")
