@@ -127,13 +127,13 @@ func (x found) all(s span) iter.Seq2[int, extent] {
 	}
 }
 
-// first returns where the first phrase of the span that stands in the text
-// does so.
-func (x found) first(s span) (at extent, ok bool) {
-	for _, at := range x.all(s) {
-		return at, true
+// first returns the first phrase of the span that stands in the text, and where
+// it does.
+func (x found) first(s span) (n int, at extent, ok bool) {
+	for n, at := range x.all(s) {
+		return n, at, true
 	}
-	return extent{}, false
+	return 0, extent{}, false
 }
 
 // phraseList collects the phrases of a table, span by span.

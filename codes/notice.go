@@ -62,10 +62,10 @@ func NoticeIn(folded string, words ...Notice) bool {
 	in := ns.finder.find(folded)
 	return slices.ContainsFunc(words, func(w Notice) bool {
 		r := ns.rules[w]
-		if _, ok := in.first(r.phrases); !ok {
+		if _, _, ok := in.first(r.phrases); !ok {
 			return false
 		}
-		_, ruledOut := in.first(r.not)
+		_, _, ruledOut := in.first(r.not)
 		return !ruledOut
 	})
 }
@@ -76,7 +76,7 @@ func CommandIn(folded string) string {
 	ns := notices()
 	in := ns.verbs.find(folded)
 	for _, r := range ns.commands {
-		if _, ok := in.first(r.phrases); ok {
+		if _, _, ok := in.first(r.phrases); ok {
 			return r.word
 		}
 	}

@@ -165,6 +165,7 @@ type textTable struct {
 
 type textPhrases struct {
 	n            int // of the entry in the index
+	code, cause  string
 	phrases, not span
 }
 
@@ -179,11 +180,21 @@ var textIndex = sync.OnceValue(func() *textTable {
 		}
 		head, _, _ := strings.Cut(p.chunk, "\n[entry.")
 		keys := chunkLists(head)
-		t.entries = append(t.entries, textPhrases{n, all.add(keys["phrases"]), all.add(keys["not"])})
+		t.entries = append(t.entries, textPhrases{n, keys["code"][0], keys["cause"][0], all.add(keys["phrases"]), all.add(keys["not"])})
 	}
 	t.finder = newPhraseFinder(all)
 	return &t
 })
+
+// phrasesOf returns the phrases and the cause of the text entry with that code.
+func (t *textTable) phrasesOf(code string) (phrases []Phrase, cause string) {
+	for _, e := range t.entries {
+		if e.code == code {
+			return t.finder.phrases[e.phrases.from:e.phrases.to], e.cause
+		}
+	}
+	panic("codes: no text entry " + code)
+}
 
 // MatchText returns the text entries whose phrases stand in text, in the order
 // of the data file, which lists the more specific before the general.
@@ -197,11 +208,11 @@ func MatchFolded(folded string) []TextMatch {
 	t := textIndex()
 	found := t.finder.find(folded)
 	for _, e := range t.entries {
-		at, ok := found.first(e.phrases)
+		_, at, ok := found.first(e.phrases)
 		if !ok {
 			continue
 		}
-		if _, ruledOut := found.first(e.not); !ruledOut {
+		if _, _, ruledOut := found.first(e.not); !ruledOut {
 			out = append(out, TextMatch{Entry: index().entry(e.n), Words: folded[at.from:at.to], At: at.from})
 		}
 	}

@@ -19,7 +19,8 @@ type ReasonFacts struct {
 // ReasonMatch is a bounce reason found in ReasonFacts. Word is empty when no
 // rule fits.
 type ReasonMatch struct {
-	Word string
+	Word  string
+	Cause string // word of the cause list that the words come down to
 	// Accepted is the word instead of Word when the server had accepted the
 	// recipient before it said so.
 	Accepted string
@@ -34,7 +35,14 @@ type reasonRule struct {
 	word, accepted                                 string
 	weak                                           bool
 	phrases, not                                   span
+	causes                                         []phraseCause
 	statuses, replies, commands, hosts, notCommand []string
+}
+
+// phraseCause is the cause of the phrases up to a place in the finder.
+type phraseCause struct {
+	to    int
+	cause string
 }
 
 type reasonRules struct {
@@ -50,16 +58,27 @@ var reasons = sync.OnceValue(func() *reasonRules {
 		if len(keys["word"]) != 1 {
 			panic("codes: data/reasons.toml: a reason needs one word: " + chunk[:min(len(chunk), 60)])
 		}
-		accepted := ""
-		if w := keys["accepted"]; len(w) == 1 {
-			accepted = w[0]
-		}
-		out.rules = append(out.rules, reasonRule{
-			word: keys["word"][0], accepted: accepted, weak: strings.Contains(chunk, "\nweak = true\n"),
-			phrases: all.add(keys["phrases"]), not: all.add(keys["not"]),
+		r := reasonRule{
+			word: keys["word"][0], weak: strings.Contains(chunk, "\nweak = true\n"), phrases: all.add(keys["phrases"]),
 			statuses: keys["statuses"], replies: keys["replies"], commands: keys["commands"],
 			hosts: keys["hosts"], notCommand: keys["not_commands"],
-		})
+		}
+		if w := keys["accepted"]; len(w) == 1 {
+			r.accepted = w[0]
+		}
+		cause := CauseOfReason(r.word)
+		if c := keys["cause"]; len(c) == 1 {
+			cause = c[0]
+		}
+		r.causes = []phraseCause{{len(all), cause}}
+		for _, code := range keys["entries"] {
+			phrases, cause := textIndex().phrasesOf(code)
+			all = append(all, phrases...)
+			r.causes = append(r.causes, phraseCause{len(all), cause})
+		}
+		r.phrases.to = len(all)
+		r.not = all.add(keys["not"])
+		out.rules = append(out.rules, r)
 	}
 	out.finder = newPhraseFinder(all)
 	return &out
@@ -75,15 +94,16 @@ func ReasonOf(f ReasonFacts) ReasonMatch {
 		if !r.fits(f) {
 			continue
 		}
-		m := ReasonMatch{Word: r.word, Accepted: r.accepted, Weak: r.weak}
+		m := ReasonMatch{Word: r.word, Cause: r.causes[0].cause, Accepted: r.accepted, Weak: r.weak}
 		if r.phrases.from < r.phrases.to {
-			at, ok := found.first(r.phrases)
+			n, at, ok := found.first(r.phrases)
 			if !ok {
 				continue
 			}
 			m.At, m.Words = at.from, f.Text[at.from:at.to]
+			m.Cause = r.causes[slices.IndexFunc(r.causes, func(c phraseCause) bool { return n < c.to })].cause
 		}
-		if _, ruledOut := found.first(r.not); ruledOut {
+		if _, _, ruledOut := found.first(r.not); ruledOut {
 			continue
 		}
 		return m
@@ -152,3 +172,20 @@ func chunkLists(chunk string) map[string][]string {
 	}
 	return out
 }
+
+// usualCause is what a bounce reason comes down to where the words of the server
+// say nothing narrower.
+var usualCause = map[string]string{
+	"userunknown": "user-unknown", "hostunknown": "dns-failure", "hasmoved": "user-unknown", "filtered": "policy", "suspend": "account-blocked",
+	"mailboxfull": "mailbox-full", "notaccept": "user-unknown", "mesgtoobig": "message-too-large", "exceedlimit": "message-too-large",
+	"speeding": "rate-limit", "toomanyconn": "rate-limit", "blocked": "blocklisted", "badreputation": "blocklisted", "requireptr": "ptr-missing",
+	"rejected": "sender-rejected", "authfailure": "spf-dkim-dmarc", "policyviolation": "policy", "notcompliantrfc": "syntax-error",
+	"spamdetected": "spam-content", "virusdetected": "policy", "contenterror": "syntax-error", "norelaying": "relay-denied",
+	"securityerror": "auth-required", "failedstarttls": "tls-mismatch", "networkerror": "server-timeout", "expired": "retry-expired",
+	"systemerror": "server-temporary", "systemfull": "disk-full-server", "mailererror": "server-temporary", "syntaxerror": "syntax-error",
+	"suppressed": "policy",
+}
+
+// CauseOfReason is the cause that a bounce reason usually comes down to, "" for
+// reasons that name none.
+func CauseOfReason(word string) string { return usualCause[word] }

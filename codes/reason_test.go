@@ -18,7 +18,9 @@ var reasonWords = strings.Fields(`userunknown hostunknown hasmoved filtered susp
 type reasonDoc struct {
 	Reason []struct {
 		Word        string   `toml:"word"`
+		Cause       string   `toml:"cause"`
 		Accepted    string   `toml:"accepted"`
+		Entries     []string `toml:"entries"`
 		Phrases     []string `toml:"phrases"`
 		Not         []string `toml:"not"`
 		Statuses    []string `toml:"statuses"`
@@ -42,14 +44,22 @@ func TestReasonsAreWhole(t *testing.T) {
 	if len(rs.rules) != len(doc.Reason) {
 		t.Fatalf("%d tables, the reader sees %d: [[reason]] must stand alone on a line", len(doc.Reason), len(rs.rules))
 	}
-	seen, weakSeen, words := map[string]int{}, false, map[string]bool{}
+	seen, weakSeen, words, entries := map[string]int{}, false, map[string]bool{}, map[string]int{}
 	for i, want := range doc.Reason {
 		r := rs.rules[i]
+		all := slices.Clone(want.Phrases)
+		for _, e := range want.Entries {
+			all = append(all, Lookup(e)[0].Phrases...)
+			if other, twice := entries[e]; twice {
+				t.Errorf("table %d (%s): entry %s stands in table %d already", i, want.Word, e, other)
+			}
+			entries[e] = i
+		}
 		words[want.Word] = true
 		if !slices.Contains(reasonWords, want.Word) {
 			t.Errorf("table %d: %q is no reason word", i, want.Word)
 		}
-		if r.word != want.Word || r.accepted != want.Accepted || r.weak != want.Weak || !slices.Equal(texts(rs, r.phrases), want.Phrases) || !slices.Equal(texts(rs, r.not), want.Not) ||
+		if r.word != want.Word || r.accepted != want.Accepted || r.weak != want.Weak || !slices.Equal(texts(rs, r.phrases), all) || !slices.Equal(texts(rs, r.not), want.Not) ||
 			!slices.Equal(r.statuses, want.Statuses) || !slices.Equal(r.replies, want.Replies) || !slices.Equal(r.commands, want.Commands) ||
 			!slices.Equal(r.notCommand, want.NotCommands) || !slices.Equal(r.hosts, want.Hosts) {
 			t.Errorf("table %d (%s): the reader sees %+v", i, want.Word, r)
@@ -66,18 +76,24 @@ func TestReasonsAreWhole(t *testing.T) {
 				t.Errorf("%s: phrase %q must be written folded: %q", want.Word, p, Fold(p))
 			}
 		}
-		for _, p := range want.Phrases {
+		for _, p := range all {
 			if len(want.Hosts)+len(want.Commands)+len(want.Replies) > 0 {
 				continue
 			}
-			if j, twice := seen[p]; twice {
+			if j, twice := seen[p]; twice && slices.Contains(want.Phrases, p) {
 				t.Errorf("%s: phrase %q stands in table %d already", want.Word, p, j)
+			} else if !twice {
+				seen[p] = i
 			}
-			seen[p] = i
 		}
 		facts := ReasonFacts{Status: strings.ReplaceAll(strings.ReplaceAll(first(want.Statuses), "x", "5"), "*", "99"), Reply: first(want.Replies), Command: first(want.Commands), Hosts: want.Hosts}
 		for _, s := range want.Samples {
 			facts.Text = Fold(s)
+			if got := ReasonOf(facts); want.Cause != "" && got.Cause != want.Cause && len(want.Entries) == 0 {
+				t.Errorf("%s: sample %q leads to the cause %q, want %q", want.Word, s, got.Cause, want.Cause)
+			} else if !slices.Contains(CauseWords, got.Cause) {
+				t.Errorf("%s: %q is no cause", want.Word, got.Cause)
+			}
 			if got := ReasonOf(facts); got.Word != want.Word {
 				t.Errorf("%s: sample %q leads to %q by %q", want.Word, s, got.Word, got.Words)
 			}
@@ -112,7 +128,7 @@ func TestFinderFindsEveryPhrase(t *testing.T) {
 	for i, p := range f.phrases {
 		text := "xx " + strings.ReplaceAll(string(p), "*", " a@example.jp ") + " yy"
 		text = strings.ReplaceAll(text, "  ", " ")
-		if _, ok := f.find(text).first(span{i, i + 1}); !ok {
+		if _, _, ok := f.find(text).first(span{i, i + 1}); !ok {
 			if _, _, direct := p.Match(text); direct {
 				t.Errorf("phrase %q matches %q, but the finder does not see it", p, text)
 			}

@@ -42,6 +42,28 @@ func TestSentencesAreCanonical(t *testing.T) {
 	}
 }
 
+// A phrase stands in one file: with the entry that explains it, else with the
+// bounce reason, else here with its cause.
+func TestPhrasesStandInOneFile(t *testing.T) {
+	entries := map[Phrase]string{}
+	for _, e := range textIndex().entries {
+		for _, p := range textIndex().finder.phrases[e.phrases.from:e.phrases.to] {
+			entries[p] = e.code
+		}
+	}
+	s := sentences()
+	for _, x := range s.spans {
+		for _, p := range s.finder.phrases[x.from:x.to] {
+			if code := entries[p]; code != "" {
+				t.Errorf("[%s %s]: %q stands in text.toml with %s", x.cause, x.mode, p, code)
+			}
+			if m := ReasonOf(ReasonFacts{Text: string(p)}); x.mode == "reply" && m.Words == string(p) && !m.Weak && m.Cause == x.cause {
+				t.Errorf("[%s reply]: %q stands in reasons.toml with %s", x.cause, p, m.Word)
+			}
+		}
+	}
+}
+
 // Every sentence is found in a text that holds it, as its cause.
 func TestEverySentenceIsFound(t *testing.T) {
 	s := sentences()

@@ -34,7 +34,7 @@ func (f *facts) candidates() []candidate {
 			all = append(all, x)
 		}
 	}
-	if cause := causeOfReason[f.reason]; cause != "" {
+	if cause := codes.CauseOfReason(f.reason); cause != "" {
 		all = append(all, candidate{cause: cause, confidence: sureReason, evidence: []string{cut(oneLine(cmp.Or(f.reply, f.reason)), maxEvidenceBytes)}})
 	}
 	return rank(all)

@@ -144,14 +144,3 @@ var reasonOf = map[string]string{
 	"network-unreachable": "networkerror", "mail-loop": "networkerror", "port25-blocked": "networkerror", "retry-expired": "expired",
 	"server-temporary": "systemerror", "disk-full-server": "systemfull", "syntax-error": "syntaxerror", "greylisted": "blocked",
 }
-
-// causeOfReason is the other way round, for the reasons that bounces state.
-var causeOfReason = map[string]string{
-	"userunknown": "user-unknown", "hostunknown": "dns-failure", "hasmoved": "user-unknown", "filtered": "policy", "suspend": "account-blocked",
-	"mailboxfull": "mailbox-full", "notaccept": "user-unknown", "mesgtoobig": "message-too-large", "exceedlimit": "message-too-large",
-	"speeding": "rate-limit", "toomanyconn": "rate-limit", "blocked": "blocklisted", "badreputation": "blocklisted", "requireptr": "ptr-missing",
-	"rejected": "sender-rejected", "authfailure": "spf-dkim-dmarc", "policyviolation": "policy", "notcompliantrfc": "syntax-error",
-	"spamdetected": "spam-content", "virusdetected": "policy", "contenterror": "syntax-error", "norelaying": "relay-denied",
-	"securityerror": "auth-required", "failedstarttls": "tls-mismatch", "networkerror": "server-timeout", "expired": "retry-expired",
-	"systemerror": "server-temporary", "systemfull": "disk-full-server", "mailererror": "server-temporary", "syntaxerror": "syntax-error",
-}

@@ -32,6 +32,7 @@ var vague = map[string]bool{
 func (f *facts) readWords() {
 	if f.reply != "" {
 		f.words = matchWords(f.reply, true)
+		f.reasonWords()
 	}
 	if f.event != nil {
 		return
@@ -44,6 +45,19 @@ func (f *facts) readWords() {
 		if !said[w.cause] || w.entry != nil && strings.HasPrefix(w.entry.Code, "client/") {
 			f.words = append(f.words, w)
 		}
+	}
+}
+
+// reasonWords adds what the rules for bounce reasons make of a server's reply,
+// where neither an entry nor a sentence says as much.
+func (f *facts) reasonWords() {
+	m := codes.ReasonOf(codes.ReasonFacts{Text: codes.Fold(f.reply)})
+	if m.Words == "" || m.Cause == "" {
+		return
+	}
+	w := word{cause: m.Cause, words: m.Words, server: true, weak: m.Weak, at: m.At, solid: len(m.Words), order: len(f.words)}
+	if !slices.ContainsFunc(f.words, func(o word) bool { return o.cause == w.cause || w.partOf(o) }) {
+		f.words = append(f.words, w)
 	}
 }
 
