@@ -34,21 +34,24 @@ type probeRun struct {
 func probeCommand(a *app) *cobra.Command {
 	p := &probeRun{app: a}
 	cmd := &cobra.Command{
-		Use:   "probe smtp|submission|pop3 HOST[:PORT]",
+		Use:   "probe smtp|submission|pop3|imap HOST[:PORT]",
 		Short: "Talk to a mail server stage by stage, and say where it fails",
 		Long: `Talk to a mail server stage by stage: name, connection, TLS, greeting,
 capabilities, login, and say which stage fails, how, and what the server said.
 When the connection itself fails, the other TLS mode and the usual ports are
 tried, and the one that works is named.
 
-No mail is sent: a recipient is asked for with RCPT and then forgotten. Messages
-are only read, never deleted. Passwords do not show in the transcript.`,
+No mail is sent without --send: a recipient is asked for with RCPT and then
+forgotten. Messages are only looked at, never deleted or marked as read.
+Passwords do not show in the transcript.`,
 		Example: `  mailsrv probe pop3 mail.example.com
   mailsrv probe submission mail.example.com:465
   mailsrv probe pop3 192.0.2.1:110 --user taro --password-stdin < password.txt
-  mailsrv probe smtp mail.example.com --from me@example.jp --to taro@example.com`,
+  mailsrv probe imap mail.example.com:993
+  mailsrv probe smtp mail.example.com --from me@example.jp --to taro@example.com
+  mailsrv probe smtp mail.example.com --from me@example.jp --to taro@example.com --send --throughput`,
 		Args:      cobra.ExactArgs(2),
-		ValidArgs: []string{talk.SMTP, talk.Submission, talk.POP3},
+		ValidArgs: talk.Protocols,
 		RunE:      func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args) },
 	}
 	f := cmd.Flags()
@@ -57,7 +60,9 @@ are only read, never deleted. Passwords do not show in the transcript.`,
 	f.BoolVar(&p.passwordStdin, "password-stdin", false, "read the password from standard input, one line")
 	f.StringVar(&p.opt.From, "from", "", "smtp, submission: `ADDRESS` of the sender to try")
 	f.StringVar(&p.opt.To, "to", "", "smtp, submission: `ADDRESS` of the recipient to try")
-	f.IntVar(&p.opt.Retr, "retr", 0, "pop3: fetch message `N`")
+	f.BoolVar(&p.opt.Send, "send", false, "smtp, submission: really send a small message to --to")
+	f.IntVar(&p.opt.Retr, "retr", 0, "pop3, imap: fetch message `N`")
+	f.BoolVar(&p.opt.Throughput, "throughput", false, "measure how fast the message of --send (of 32 KiB then) or --retr goes")
 	f.StringVar(&p.opt.Name, "name", "", "`HOST` name that the certificate must carry (default: the host talked to)")
 	f.StringVar(&p.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
 	f.StringVar(&p.resolver, "resolver", "", "ask this resolver for the host's address, `ADDR[:PORT]`")
@@ -92,8 +97,8 @@ func (p *probeRun) run(ctx context.Context, args []string) error {
 // check reads arguments and flags into the options.
 func (p *probeRun) check(args []string) (err error) {
 	o := &p.opt
-	if o.Protocol = args[0]; !slices.Contains([]string{talk.SMTP, talk.Submission, talk.POP3}, o.Protocol) {
-		return usagef("probe %q: must be smtp, submission or pop3", args[0])
+	if o.Protocol = args[0]; !slices.Contains(talk.Protocols, o.Protocol) {
+		return usagef("probe %q: must be smtp, submission, pop3 or imap", args[0])
 	}
 	if o.Host, o.Port, err = hostPort(args[1]); err != nil {
 		return err
@@ -105,13 +110,18 @@ func (p *probeRun) check(args []string) (err error) {
 	if o.StopAfter != "" && !slices.Contains(stages, o.StopAfter) {
 		return usagef("--stop-after %q: must be one of %s", o.StopAfter, strings.Join(stages, ", "))
 	}
+	sends := o.Protocol == talk.SMTP || o.Protocol == talk.Submission
 	switch {
 	case o.Timeout < 10*time.Millisecond:
 		return usagef("--timeout %s: must be at least 10ms", o.Timeout)
-	case o.Protocol == talk.POP3 && (o.From != "" || o.To != ""):
-		return usagef("--from and --to are for smtp and submission")
-	case o.Protocol != talk.POP3 && o.Retr != 0:
-		return usagef("--retr is for pop3")
+	case !sends && (o.From != "" || o.To != "" || o.Send):
+		return usagef("--from, --to and --send are for smtp and submission")
+	case sends && o.Retr != 0:
+		return usagef("--retr is for pop3 and imap")
+	case o.Send && o.To == "":
+		return usagef("--send needs a recipient: --to ADDRESS")
+	case o.Throughput && !o.Send && o.Retr == 0:
+		return usagef("--throughput needs a message: --send, or --retr N")
 	case o.Retr < 0:
 		return usagef("--retr %d: messages are counted from 1", o.Retr)
 	case o.Retr > 0 && o.User == "":

@@ -33,6 +33,9 @@ func (p *Printer) Probe(r *talk.Report) {
 	if t := r.TLS; t != nil {
 		p.Labelled(2, pick("certificate", "証明書"), 16, fmt.Sprintf(pick("%s, issued by %s, until %s", "%s、発行元 %s、期限 %s"), strings.Join(t.Names, ", "), t.Issuer, t.NotAfter.Format("2006-01-02")))
 	}
+	if t := r.Throughput; t != nil {
+		p.Labelled(2, pick("throughput", "転送速度"), 16, fmt.Sprintf(pick("%.0f kbit/s, %d octets in %.0f ms", "%.0f kbit/s (%d バイト、%.0f ms)"), t.KbitS, t.Octets, t.Ms))
+	}
 	for _, a := range r.Alternatives {
 		mark, how := p.paint("✗", color.FgRed), a.Outcome
 		if a.Status == diag.OK {

@@ -9,8 +9,10 @@ import (
 
 	"mailsrv/diag"
 	"mailsrv/probes/dial"
+	"mailsrv/probes/imap"
 	"mailsrv/probes/pop3"
 	"mailsrv/probes/smtp"
+	"mailsrv/probes/wire"
 )
 
 // elsewhereMayWork tells whether another port or TLS mode could help: when the
@@ -23,6 +25,7 @@ var usual = map[string][]Alternative{
 	SMTP:       {{Port: 25, TLS: None}, {Port: 587, TLS: None}, {Port: 465, TLS: Implicit}},
 	Submission: {{Port: 587, TLS: None}, {Port: 465, TLS: Implicit}, {Port: 25, TLS: None}},
 	POP3:       {{Port: 110, TLS: None}, {Port: 995, TLS: Implicit}},
+	IMAP:       {{Port: 143, TLS: None}, {Port: 993, TLS: Implicit}},
 }
 
 // alternatives tries the other TLS mode on the same port and the usual ports,
@@ -60,29 +63,44 @@ func alternatives(ctx context.Context, opt Options, a netip.Addr, failed *failur
 }
 
 func (x *Alternative) try(ctx context.Context, opt Options, a netip.Addr) {
-	addr, limit := hostPort(a, x.Port), min(opt.Timeout, 5*time.Second)
-	var err error
-	if opt.Protocol == POP3 {
-		var c *pop3.Conn
-		c, err = pop3.Dial(ctx, addr, pop3.Options{Dialer: opt.Dialer, Timeout: limit, ServerName: opt.certName(), ImplicitTLS: x.TLS == Implicit})
-		if err == nil {
-			defer c.Close()
-			if _, err = c.Greeting(); err == nil {
-				_, _ = c.Quit() // a courtesy
-			}
-		}
-	} else {
-		var c *smtp.Conn
-		c, err = smtp.Dial(ctx, addr, smtp.Options{Dialer: opt.Dialer, Timeout: limit, ServerName: opt.certName(), ImplicitTLS: x.TLS == Implicit})
-		if err == nil {
-			defer c.Close()
-			if _, err = c.Greeting(); err == nil {
-				_, _ = c.Quit() // a courtesy
-			}
-		}
-	}
 	x.Status = diag.OK
-	if err != nil {
+	if err := x.greeted(ctx, opt, hostPort(a, x.Port)); err != nil {
 		x.Status, x.Outcome = diag.Fail, dial.Outcome(err)
 	}
+}
+
+// greeted connects and reads the greeting.
+func (x *Alternative) greeted(ctx context.Context, opt Options, addr string) error {
+	o := wire.Options{Dialer: opt.Dialer, Timeout: min(opt.Timeout, 5*time.Second), ServerName: opt.certName(), ImplicitTLS: x.TLS == Implicit}
+	switch opt.Protocol {
+	case POP3:
+		c, err := pop3.Dial(ctx, addr, o)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err = c.Greeting(); err == nil {
+			_, _ = c.Quit() // a courtesy
+		}
+		return err
+	case IMAP:
+		c, err := imap.Dial(ctx, addr, o)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err = c.Greeting(); err == nil {
+			_, _ = c.Logout() // a courtesy
+		}
+		return err
+	}
+	c, err := smtp.Dial(ctx, addr, smtp.Options{Dialer: o.Dialer, Timeout: o.Timeout, ServerName: o.ServerName, ImplicitTLS: o.ImplicitTLS})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err = c.Greeting(); err == nil {
+		_, _ = c.Quit() // a courtesy
+	}
+	return err
 }

@@ -10,12 +10,13 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/probes/dial"
+	"mailsrv/probes/imap"
 	"mailsrv/probes/pop3"
 	"mailsrv/probes/smtp"
 	"mailsrv/probes/tlscert"
 )
 
-// connected is what the clients of both protocols give after dialling.
+// connected is what the clients of all protocols give after dialling.
 type connected[C any] struct {
 	conn C
 	addr netip.Addr
@@ -24,7 +25,7 @@ type connected[C any] struct {
 
 // connect dials one address after another until one answers, and notes the
 // stages tcp and, for TLS from the start, tls.
-func connect[C any](s *steps, addrs []netip.Addr, dialOne func(w *stopwatch, addr string) (C, error)) connected[C] {
+func connect[C any](s *steps, addrs []netip.Addr, dialOne func(w *stopwatch, addr string) (C, error), tlsOf func(C) *smtp.TLS) connected[C] {
 	var got connected[C]
 	var w *stopwatch
 	var began, ended time.Time
@@ -53,7 +54,11 @@ func connect[C any](s *steps, addrs []netip.Addr, dialOne func(w *stopwatch, add
 	})
 	if s.opt.implicit() {
 		s.timed(smtp.StageTLS, func() (time.Duration, string, bool, error) {
-			return ended.Sub(w.connected), "", false, got.err
+			err := got.err
+			if err == nil {
+				err = tooOld(tlsOf(got.conn))
+			}
+			return ended.Sub(w.connected), "", false, err
 		})
 	}
 	return got
@@ -64,7 +69,7 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 		return smtp.Dial(ctx, addr, smtp.Options{
 			Dialer: w, Helo: "", Timeout: s.opt.Timeout, RootCAs: s.opt.RootCAs, ServerName: s.opt.certName(), ImplicitTLS: s.opt.implicit(), Now: s.opt.Now,
 		})
-	})
+	}, func(c *smtp.Conn) *smtp.TLS { return c.TLS })
 	c := got.conn
 	if c != nil {
 		defer c.Close()
@@ -88,6 +93,9 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 			if _, err := c.StartTLS(); err != nil {
 				return "", false, err
 			}
+			if err := tooOld(c.TLS); err != nil {
+				return "", false, err
+			}
 			_, err := c.Ehlo()
 			s.r.Capabilities = extensions(c)
 			return c.TLS.Version, false, err
@@ -106,15 +114,28 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 			return err
 		})
 	}
+	message := s.message()
 	if s.opt.From != "" || s.opt.To != "" {
 		s.do(smtp.StageMail, func() (string, bool, error) {
-			reply, err := c.Mail(s.opt.From)
+			var params []string
+			if c.Has("SIZE") { // as mail programs do, RFC 1870
+				params = append(params, fmt.Sprintf("SIZE=%d", len(message)))
+			}
+			reply, err := c.Mail(s.opt.From, params...)
 			return reply.String(), false, err
 		})
 	}
 	if s.opt.To != "" {
 		s.do(smtp.StageRcpt, func() (string, bool, error) {
 			reply, err := c.Rcpt(s.opt.To)
+			return reply.String(), false, err
+		})
+	}
+	if s.opt.Send {
+		s.do(smtp.StageData, func() (string, bool, error) {
+			began := time.Now()
+			reply, err := c.Data(message)
+			s.measured(len(message), time.Since(began), err)
 			return reply.String(), false, err
 		})
 	}
@@ -129,7 +150,7 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 		return pop3.Dial(ctx, addr, pop3.Options{
 			Dialer: w, Timeout: s.opt.Timeout, RootCAs: s.opt.RootCAs, ServerName: s.opt.certName(), ImplicitTLS: s.opt.implicit(), Now: s.opt.Now,
 		})
-	})
+	}, func(c *pop3.Conn) *smtp.TLS { return c.TLS })
 	c := got.conn
 	if c != nil {
 		defer c.Close()
@@ -151,6 +172,9 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 	if s.wantStartTLS(func() bool { return c.Has("STLS") }) {
 		s.do(pop3.StageStartTLS, func() (string, bool, error) {
 			if _, err := c.StartTLS(); err != nil {
+				return "", false, err
+			}
+			if err := tooOld(c.TLS); err != nil {
 				return "", false, err
 			}
 			if _, err := c.Capa(); err != nil {
@@ -180,8 +204,9 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 		})
 		if s.opt.Retr > 0 {
 			s.do(pop3.StageRetr, func() (string, bool, error) {
-				const most = 1 << 30
-				msg, err := c.Retr(s.opt.Retr, most)
+				began := time.Now()
+				msg, err := c.Retr(s.opt.Retr, maxMessage)
+				s.measured(len(msg), time.Since(began), err)
 				return fmt.Sprintf("%d octets", len(msg)), false, err
 			})
 		}
@@ -191,6 +216,9 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 		return reply.Raw, err
 	})
 }
+
+// maxMessage is the largest message that is fetched, in octets.
+const maxMessage = 1 << 30
 
 // wantStartTLS tells whether the stage is gone through: when asked for, or
 // where it is offered.
@@ -314,6 +342,10 @@ func failureOf(stage string, err error) *failure {
 		f.reply = e.Reply.String()
 	}
 	if e := pop3.As(err); e != nil {
+		f.stage, f.err = e.Stage, e.Err
+		f.reply = e.Reply.Raw
+	}
+	if e := imap.As(err); e != nil {
 		f.stage, f.err = e.Stage, e.Err
 		f.reply = e.Reply.Raw
 	}

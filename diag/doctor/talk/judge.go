@@ -50,6 +50,7 @@ func (r *Report) judge(ctx context.Context, opt Options, addrs []netip.Addr) {
 			break
 		}
 	}
+	out = append(out, r.slow(subject)...)
 	for _, a := range r.Alternatives {
 		if a.Status == diag.OK {
 			out = append(out, diag.New("probe.alternative_works", fmt.Sprintf("%s %d %s", opt.Host, a.Port, a.TLS), diag.Evidence{"port": a.Port, "tls": a.TLS}))
@@ -90,6 +91,10 @@ func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, su
 	}
 	if f.mechanisms != nil {
 		ev["mechanisms"] = f.mechanisms
+	}
+	var old errOldTLS
+	if errors.As(f.err, &old) {
+		ev["tls_version"] = string(old)
 	}
 	id := "probe." + f.stage
 	switch {

@@ -25,7 +25,11 @@ const (
 	SMTP       = "smtp"
 	Submission = "submission"
 	POP3       = "pop3"
+	IMAP       = "imap"
 )
+
+// Protocols are those that can be spoken.
+var Protocols = []string{SMTP, Submission, POP3, IMAP}
 
 // TLS modes.
 const (
@@ -43,7 +47,9 @@ type Options struct {
 	TLS            string // a TLS mode; empty: Auto
 	User, Password string // log in
 	From, To       string // smtp, submission: up to the reply of RCPT
-	Retr           int    // pop3: fetch this message; 0: none
+	Send           bool   // smtp, submission: really send a message from From to To
+	Retr           int    // pop3, imap: fetch this message; 0: none
+	Throughput     bool   // measure how fast the message of Send or Retr goes
 	Name           string // the name the certificate must carry; empty: Host
 	RootCAs        *x509.CertPool
 	Resolver       string        // addr:port; empty: the system's way of finding names
@@ -64,6 +70,7 @@ type Report struct {
 	Capabilities []string            `json:"capabilities,omitempty"`
 	TLS          *smtp.TLS           `json:"tls,omitempty"`
 	Alternatives []Alternative       `json:"alternatives,omitempty"`
+	Throughput   *Throughput         `json:"throughput,omitempty"`
 	Findings     []diag.Finding      `json:"findings"`
 	Diagnosis    []explain.Diagnosis `json:"diagnosis"`
 	Summary      diag.Summary        `json:"summary"`
@@ -97,6 +104,13 @@ type Alternative struct {
 	Outcome string      `json:"outcome,omitempty"`
 }
 
+// Throughput is how fast a message went over the line.
+type Throughput struct {
+	Octets int64   `json:"octets"`
+	Ms     float64 `json:"ms"`
+	KbitS  float64 `json:"kbit_s"`
+}
+
 // failure is the first stage that failed.
 type failure struct {
 	stage, outcome string
@@ -108,15 +122,15 @@ type failure struct {
 // StagesOf lists the stages of a protocol in order.
 func StagesOf(protocol string) []string {
 	all := []string{smtp.StageName, smtp.StageTCP, smtp.StageTLS, smtp.StageGreeting, smtp.StageCapabilities, smtp.StageStartTLS, smtp.StageAuth}
-	if protocol == POP3 {
+	if protocol == POP3 || protocol == IMAP {
 		return append(all, "list", "retr", smtp.StageQuit)
 	}
-	return append(all, smtp.StageMail, smtp.StageRcpt, smtp.StageQuit)
+	return append(all, smtp.StageMail, smtp.StageRcpt, smtp.StageData, smtp.StageQuit)
 }
 
-var usualPorts = map[string]int{SMTP: 25, Submission: 587, POP3: 110}
+var usualPorts = map[string]int{SMTP: 25, Submission: 587, POP3: 110, IMAP: 143}
 
-var implicitPorts = []int{465, 995}
+var implicitPorts = []int{465, 993, 995}
 
 // Run talks and judges.
 func Run(ctx context.Context, opt Options) *Report {
@@ -141,9 +155,12 @@ func Run(ctx context.Context, opt Options) *Report {
 	}
 	s := &steps{r: r, opt: opt}
 	addrs := s.name(ctx)
-	if opt.Protocol == POP3 {
+	switch opt.Protocol {
+	case POP3:
 		s.pop3(ctx, addrs)
-	} else {
+	case IMAP:
+		s.imap(ctx, addrs)
+	default:
 		s.smtp(ctx, addrs)
 	}
 	if f := r.failure; f != nil && !opt.NoAlternatives && len(addrs) > 0 && elsewhereMayWork(f) {
