@@ -63,8 +63,10 @@ type Options struct {
 	RootCAs   *x509.CertPool   // nil: the system's
 	Timeout   time.Duration    // of one network step; 0: 5 s
 	Ignore    []Ignore         // besides those of the configuration
-	Now       time.Time        // zero: now
-	Built     time.Time        // when this program was built; zero: unknown
+
+	ReachTargets []string  // hosts to try for outgoing port 25 instead of large providers
+	Now          time.Time // zero: now
+	Built        time.Time // when this program was built; zero: unknown
 
 	// The server's rooms that a judge may not enter come as functions.
 

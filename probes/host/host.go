@@ -65,3 +65,20 @@ type Access struct {
 	Writable bool   // files can be created in it, or it can be created below Nearest
 	Err      error  // why not: an errno of the operating system
 }
+
+// Outward is the address of this machine from which a connection to the
+// internet would come; the zero Addr when there is no way out. Nothing is sent:
+// the kernel only chooses a route to an address that belongs to nobody
+// (RFC 5737).
+func Outward() netip.Addr {
+	c, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	ap, err := netip.ParseAddrPort(c.LocalAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
