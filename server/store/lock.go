@@ -79,7 +79,7 @@ func dirError(dataDir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		advice = "it must belong to the user that mailsrv runs as"
 	}
-	return fmt.Errorf("data directory %s cannot be used: %w: %s", dataDir, diskError(err), advice)
+	return fmt.Errorf("data directory %s cannot be used: %w: %s", dataDir, DiskError(err), advice)
 }
 
 // Release lets the next server in.

@@ -213,11 +213,12 @@ func (m *mailbox) Delete(messages []int) error {
 		if errors.Is(err, fs.ErrNotExist) && m.locate(i) {
 			err = os.Remove(m.path(m.files[i]))
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("message %d: %w", i+1, diskError(err)))
-			continue
+		switch {
+		case err == nil:
+			touched[m.files[i].part] = true
+		case !errors.Is(err, fs.ErrNotExist):
+			errs = append(errs, fmt.Errorf("message %d: %w", i+1, DiskError(err)))
 		}
-		touched[m.files[i].part] = true
 	}
 	for part := range touched {
 		if err := safeio.SyncDir(m.s.maildir(m.box, part)); err != nil {

@@ -42,7 +42,7 @@ func (s *Maildirs) maildir(box Box, part string) string {
 func (s *Maildirs) make(box Box) error {
 	for _, part := range []string{"tmp", "new", "cur"} {
 		if err := safeio.MkdirAll(s.maildir(box, part), 0o700); err != nil {
-			return diskError(err)
+			return DiskError(err)
 		}
 	}
 	return nil
@@ -73,7 +73,7 @@ func (s *Maildirs) Begin(id string, boxes []Box) (Incoming, error) {
 	m := &incoming{s: s, boxes: boxes, name: s.names.next(id)}
 	f, err := os.OpenFile(m.tmp(boxes[0]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, DiskError(err)
 	}
 	m.f, m.w = f, bufio.NewWriterSize(f, 32<<10)
 	return m, nil
@@ -89,7 +89,7 @@ func (m *incoming) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
 	m.size += int64(n)
 	if err != nil {
-		err = diskError(err)
+		err = DiskError(err)
 	}
 	return n, err
 }
@@ -126,7 +126,7 @@ func (m *incoming) Commit() error {
 			_ = os.Remove(m.final(box)) // the sender will try again: nothing may stay
 		}
 		m.Abort()
-		return diskError(err)
+		return DiskError(err)
 	}
 	m.done = true
 	return nil
@@ -150,7 +150,7 @@ func (m *incoming) Abort() {
 // again where the file system can.
 func linkOrCopy(from, to string) error {
 	err := os.Link(from, to)
-	if err == nil || errors.Is(diskError(err), ErrFull) {
+	if err == nil || errors.Is(DiskError(err), ErrFull) {
 		return err
 	}
 	in, err := os.Open(from)

@@ -91,8 +91,9 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("mailbox %s is open in another session, from %s since %s", e.Box, e.Holder, e.Since.Format(time.RFC3339))
 }
 
-// diskError adds ErrFull or ErrReadOnly where the system says so.
-func diskError(err error) error {
+// DiskError adds ErrFull or ErrReadOnly where the system says so: for whatever
+// lies in the data directory.
+func DiskError(err error) error {
 	for kind, numbers := range map[error][]error{ErrFull: fullNumbers, ErrReadOnly: readOnlyNumbers} {
 		for _, n := range numbers {
 			if errors.Is(err, n) {

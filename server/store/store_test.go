@@ -354,6 +354,23 @@ func TestMovedAndGone(t *testing.T) {
 	}
 }
 
+// A mailbox that is removed under a session is empty: what was to be deleted is.
+func TestDeleteFromRemovedBox(t *testing.T) {
+	s := New(t.TempDir())
+	put(t, s, "A", "one\r\n", taro)
+	m, err := s.Open(taro, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := s.Remove(taro); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Delete([]int{0}); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
 func TestConcurrentArrivals(t *testing.T) {
 	s := New(t.TempDir())
 	var wg sync.WaitGroup
@@ -413,16 +430,16 @@ func TestNamesCannotLeaveTheDataDirectory(t *testing.T) {
 
 func TestDiskErrors(t *testing.T) {
 	for _, n := range fullNumbers {
-		if err := diskError(&fs.PathError{Op: "write", Path: "x", Err: n}); !errors.Is(err, ErrFull) || !errors.Is(err, n) {
+		if err := DiskError(&fs.PathError{Op: "write", Path: "x", Err: n}); !errors.Is(err, ErrFull) || !errors.Is(err, n) {
 			t.Errorf("%v: %v", n, err)
 		}
 	}
 	for _, n := range readOnlyNumbers {
-		if err := diskError(&fs.PathError{Op: "open", Path: "x", Err: n}); !errors.Is(err, ErrReadOnly) {
+		if err := DiskError(&fs.PathError{Op: "open", Path: "x", Err: n}); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%v: %v", n, err)
 		}
 	}
-	if err := diskError(fs.ErrPermission); errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) {
+	if err := DiskError(fs.ErrPermission); errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) {
 		t.Errorf("permission: %v", err)
 	}
 }
