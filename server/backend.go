@@ -2,7 +2,7 @@ package server
 
 import (
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,6 +10,7 @@ import (
 	"mailsrv/server/account"
 	"mailsrv/server/address"
 	"mailsrv/server/policy"
+	"mailsrv/server/queue"
 	"mailsrv/server/smtp"
 	"mailsrv/server/store"
 )
@@ -18,6 +19,7 @@ import (
 type backend struct {
 	policy *policy.Policy
 	store  store.Store
+	queue  *queue.Queue
 	log    *slog.Logger
 }
 
@@ -35,7 +37,8 @@ type transaction struct {
 	id      string
 	log     *slog.Logger
 	request policy.Request
-	boxes   []store.Box
+	boxes   []store.Box       // local recipients
+	out     []queue.Recipient // the others
 }
 
 func (t *transaction) Mail(from address.Address) (address.Address, smtp.Reply) {
@@ -60,6 +63,9 @@ func (t *transaction) Rcpt(to address.Address) (address.Address, smtp.Reply) {
 			t.boxes = append(t.boxes, box)
 		}
 	}
+	if to := d.Recipient.String(); d.Out && !slices.ContainsFunc(t.out, func(r queue.Recipient) bool { return r.Address == to }) {
+		t.out = append(t.out, queue.Recipient{Address: to})
+	}
 	return d.Recipient, reply(d)
 }
 
@@ -69,39 +75,89 @@ func reply(d policy.Decision) smtp.Reply {
 	return smtp.Reply{Code: d.Code, Enhanced: d.Enhanced, Text: d.Text}
 }
 
+// Data implements smtp.Transaction. One message goes to the store for those who
+// are here, and to the queue for the others.
 func (t *transaction) Data() (smtp.Message, smtp.Reply) {
-	m, err := t.store.Begin(t.id, t.boxes)
-	if err != nil {
-		return nil, t.storeFailed(err)
+	msg := &message{t: t}
+	var err error
+	if len(t.out) > 0 {
+		msg.queued, err = t.queue.Begin(queue.Envelope{ID: t.id, Sender: t.request.Sender.String(), User: t.request.User, Recipients: t.out})
 	}
-	msg := &message{Incoming: m, t: t}
-	// Final delivery records the sender (RFC 5321 4.4). A failed write shows
-	// again in Commit.
-	_, _ = fmt.Fprintf(msg, "Return-Path: <%s>\r\n", t.request.Sender)
+	if err == nil && len(t.boxes) > 0 {
+		msg.stored, err = t.store.Begin(t.id, t.boxes)
+	}
+	if err != nil {
+		msg.Abort()
+		return nil, t.diskFailed(err)
+	}
+	if msg.stored != nil {
+		// Final delivery records the sender (RFC 5321 4.4). A failed write
+		// shows again in Commit.
+		_, _ = io.WriteString(msg.stored, "Return-Path: <"+t.request.Sender.String()+">\r\n")
+	}
 	return msg, smtp.Reply{}
 }
 
-func (t *transaction) storeFailed(err error) smtp.Reply {
+func (t *transaction) diskFailed(err error) smtp.Reply {
 	t.log.Error("message cannot be stored", "error", err)
-	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrReadOnly) {
+	if err = store.DiskError(err); errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrReadOnly) {
 		return smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage; try again later"}
 	}
 	return smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Message cannot be stored at present; try again later"}
 }
 
+// message is a message that is being taken in, in one place or both.
 type message struct {
-	store.Incoming
-	t *transaction
+	t      *transaction
+	stored store.Incoming  // nil without local recipients
+	queued *queue.Incoming // nil without others
 }
 
+// Write implements smtp.Message. A failed write shows again in Commit.
+func (m *message) Write(p []byte) (int, error) {
+	if m.stored != nil {
+		if n, err := m.stored.Write(p); err != nil {
+			return n, err
+		}
+	}
+	if m.queued != nil {
+		return m.queued.Write(p)
+	}
+	return len(p), nil
+}
+
+// Commit implements smtp.Message: to both places, or to neither. What can fail
+// for want of room has been done before the first of them shows the message.
 func (m *message) Commit() smtp.Reply {
-	if err := m.Incoming.Commit(); err != nil {
-		return m.t.storeFailed(err)
+	var err error
+	if m.queued != nil {
+		err = m.queued.Prepare()
 	}
-	names := make([]string, len(m.t.boxes))
-	for i, b := range m.t.boxes {
-		names[i] = b.String()
+	if err == nil && m.stored != nil {
+		err = m.stored.Commit()
 	}
-	m.t.log.Info("message delivered", "mailboxes", strings.Join(names, " "))
+	if err == nil && m.queued != nil {
+		err = m.queued.Commit()
+	}
+	if err != nil {
+		return m.t.diskFailed(err)
+	}
+	if m.stored != nil {
+		names := make([]string, len(m.t.boxes))
+		for i, b := range m.t.boxes {
+			names[i] = b.String()
+		}
+		m.t.log.Info("message delivered", "mailboxes", strings.Join(names, " "))
+	}
 	return smtp.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok"}
+}
+
+// Abort implements smtp.Message; after Commit it does nothing.
+func (m *message) Abort() {
+	if m.queued != nil {
+		m.queued.Abort()
+	}
+	if m.stored != nil {
+		m.stored.Abort()
+	}
 }

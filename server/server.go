@@ -15,12 +15,15 @@ import (
 	"sync"
 	"time"
 
+	"mailsrv/codes"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
 	"mailsrv/server/conn"
+	"mailsrv/server/deliver"
 	"mailsrv/server/keys"
 	"mailsrv/server/policy"
 	"mailsrv/server/pop3"
+	"mailsrv/server/queue"
 	"mailsrv/server/smtp"
 	"mailsrv/server/store"
 )
@@ -36,6 +39,8 @@ type Server struct {
 	lock     *store.Lock
 	accounts *account.Files
 	store    store.Store
+	client   *deliver.Client
+	queue    *queue.Queue
 	tls      *tls.Config
 	group    *conn.Group
 	bound    []bound
@@ -67,9 +72,10 @@ func (e *CertError) Error() string { return e.Err.Error() }
 func (e *CertError) Unwrap() error { return e.Err }
 
 // New locks the data directory and makes ready; the error is
-// *store.LockedError when another server has it and *CertError when the
-// certificate is unusable. Without an error, Close or Run ends the server.
-func New(cfg *config.Config, version string, log *slog.Logger) (*Server, error) {
+// *store.LockedError when another server has it, *CertError when the
+// certificate is unusable, and *PasswordError when the password for the smart
+// host cannot be read. lang is that of notices to senders. Without an error, Close or Run ends the server.
+func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) (*Server, error) {
 	lock, err := store.Acquire(cfg.DataDir)
 	if err != nil {
 		return nil, err
@@ -84,7 +90,11 @@ func New(cfg *config.Config, version string, log *slog.Logger) (*Server, error) 
 		Log:    log,
 		Panic:  s.crashed,
 	}
-	if err := s.loadTLS(); err != nil {
+	err = s.loadTLS()
+	if err == nil {
+		err = s.openQueue(lang)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -113,6 +123,7 @@ func (s *Server) Listen() error {
 		}
 		s.bound = append(s.bound, bound{l, ln})
 	}
+	s.client.Own = deliver.OwnAddrs(s.smtpAddrs())
 	return nil
 }
 
@@ -163,6 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.sweep(ctx) })
+	wg.Go(func() { s.queue.Run(ctx) })
 	<-ctx.Done()
 	s.log.Info("stopping")
 	stopCtx, cancel := context.WithTimeout(context.Background(), grace)
@@ -202,7 +214,7 @@ func (s *Server) handler(l config.Listener) conn.Handler {
 			Service: l.Service, Hostname: c.Hostname,
 			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
 			Mechanisms: c.Auth.Mechanisms, Accounts: s.accounts, Log: log,
-			Backend: &backend{policy: policy.New(c, s.accounts), store: s.store, log: log},
+			Backend: &backend{policy: policy.New(c, s.accounts), store: s.store, queue: s.queue, log: log},
 			Limits:  smtp.Limits{MessageSize: c.Limits.MessageSize, Recipients: c.Limits.Recipients, AuthFailures: c.Limits.AuthFailures, Idle: c.Limits.IdleTimeout},
 		}
 	}

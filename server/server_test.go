@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"mailsrv/codes"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
 	"mailsrv/server/store"
@@ -54,7 +55,7 @@ type running struct {
 
 func start(t *testing.T, c *config.Config, change func(*Server)) *running {
 	t.Helper()
-	s, err := New(c, "test", slog.New(slog.DiscardHandler))
+	s, err := New(c, "test", codes.English, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func TestListensEverywhereOrNowhere(t *testing.T) {
 	defer held.Close()
 	c := testConfig(t, false)
 	c.Listen[2].Addr = held.Addr().String()
-	s, err := New(c, "test", slog.New(slog.DiscardHandler))
+	s, err := New(c, "test", codes.English, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +295,7 @@ func TestListensEverywhereOrNowhere(t *testing.T) {
 func TestSecondServerIsRefused(t *testing.T) {
 	c := testConfig(t, false)
 	r := start(t, c, nil)
-	_, err := New(c, "test", slog.New(slog.DiscardHandler))
+	_, err := New(c, "test", codes.English, slog.New(slog.DiscardHandler))
 	if diff := cmp.Diff(&store.LockedError{Dir: c.DataDir, PID: os.Getpid()}, err); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -325,7 +326,7 @@ func TestFirstAccountOnlyOnce(t *testing.T) {
 func TestBadCertificate(t *testing.T) {
 	c := testConfig(t, true)
 	c.TLS = config.TLS{Cert: filepath.Join(t.TempDir(), "missing.crt"), Key: "missing.key"}
-	_, err := New(c, "test", slog.New(slog.DiscardHandler))
+	_, err := New(c, "test", codes.English, slog.New(slog.DiscardHandler))
 	var cert *CertError
 	if !errors.As(err, &cert) || !strings.Contains(err.Error(), c.TLS.Cert) {
 		t.Errorf("New: %v", err)

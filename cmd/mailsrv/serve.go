@@ -29,6 +29,8 @@ way then is finished first.
 
 Without a configuration file it is a server for trying out: on this machine
 only, with data in ./mailsrv-data and one account whose password is shown once.
+With one, users who log in can also send to others (relay.allow): what cannot be
+delivered at once waits in the queue (mailsrv queue list).
 "mailsrv config default" prints a file for a real one.
 
 Log lines go to standard error.`,
@@ -58,11 +60,15 @@ func (a *app) serve(ctx context.Context) error {
 		return &exitError{exitUsage, fmt.Errorf("log.file: %w", err)}
 	}
 	defer closeLog()
-	s, err := server.New(cfg, version, log)
+	s, err := server.New(cfg, version, a.lang, log)
 	if err != nil {
 		var cert *server.CertError
 		if errors.As(err, &cert) {
 			return usagef("%s: [tls]: %w", cfg.File, err)
+		}
+		var password *server.PasswordError
+		if errors.As(err, &password) {
+			return usagef("%s: relay.auth.password_file: %w", cfg.File, err)
 		}
 		return &exitError{exitFailed, err}
 	}
@@ -128,7 +134,25 @@ func (s screen) off(pick func(en, ja string) string) [][2]string {
 	if noFile {
 		out = append(out, [2]string{"TLS", pick("not needed on this machine alone", "このコンピューターの中だけなら不要です")})
 	}
-	return append(out, [2]string{pick("sending out", "外への送信"), pick("this version delivers to its own addresses only", "この版は自分のアドレスにだけ配送します")})
+	if !s.cfg.Relay.Allow {
+		why := pick("relay.allow is false: this server only receives", "relay.allow が false なので、受信だけをします")
+		if noFile {
+			why = pick("nobody elsewhere could answer to @localhost; needs a configuration file", "@localhost には外から返信できないため。設定ファイルが必要です")
+		}
+		out = append(out, [2]string{pick("sending out", "外への送信"), why})
+	}
+	return out
+}
+
+// way says how mail goes out.
+func way(r config.Relay, pick func(en, ja string) string) string {
+	switch {
+	case r.SmartHost == "":
+		return pick("straight to the mail hosts (MX) of each domain, port 25", "各ドメインのメールサーバー (MX) へ直接、ポート 25")
+	case r.Auth.Username == "":
+		return fmt.Sprintf(pick("through %s (relay.smart_host)", "%s 経由 (relay.smart_host)"), r.SmartHost)
+	}
+	return fmt.Sprintf(pick("through %s as %s (relay.smart_host)", "%s 経由、%s でログイン (relay.smart_host)"), r.SmartHost, r.Auth.Username)
 }
 
 func (a *app) firstScreen(s screen) error {
@@ -170,6 +194,9 @@ func (a *app) firstScreen(s screen) error {
 			row("TLS", s.cfg.TLS.Cert)
 		case s.cfg.OffersTLS():
 			row("TLS", pick("self-signed certificate: clients will warn until [tls] names a real one", "自己署名の証明書: [tls] に本物を書くまで、メールソフトは警告を出します"))
+		}
+		if s.cfg.Relay.Allow {
+			row(pick("sending out", "外への送信"), way(s.cfg.Relay, pick))
 		}
 		for _, o := range s.off(pick) {
 			row(o[0], p.Faint(pick("off: ", "なし: ")+o[1]))

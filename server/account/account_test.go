@@ -198,7 +198,7 @@ func TestForwards(t *testing.T) {
 		{"postmaster", "abuse@example.com", "would lead back to itself"},
 		{"postmaster", "postmaster@example.com", "cannot lead to itself"},
 		{"postmaster", "nobody@example.com", "no such account"},
-		{"postmaster", "x@example.net", "does not send to other hosts"},
+		{"postmaster", "x@example.net", "addresses of this server only"},
 	} {
 		if err := forward(tt.name, tt.target); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("forward %s to %s: %v, want %q", tt.name, tt.target, err, tt.want)

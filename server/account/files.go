@@ -282,7 +282,7 @@ func (d *Files) SetForward(name, domain string, targets []string) error {
 		case targets[i] == name+"@"+domain:
 			return fmt.Errorf("%s cannot lead to itself", target)
 		case !slices.Contains(d.domains, td):
-			return fmt.Errorf("%s is not on this server, and this version does not send to other hosts; local domains: %s", target, strings.Join(d.domains, ", "))
+			return fmt.Errorf("%s is not on this server, and a forward leads to addresses of this server only; its domains: %s", target, strings.Join(d.domains, ", "))
 		case errors.Is(err, ErrNotFound):
 			return fmt.Errorf("%s: %w", target, err)
 		case err != nil:

@@ -44,6 +44,32 @@ func (l *loader) missing() Problems {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		ps = append(ps, Problem{Kind: BadValue, Key: "tls", Message: "cert and key belong together: one of them is missing"})
 	}
+	return append(ps, l.outgoing()...)
+}
+
+// outgoing finds settings of outgoing mail that do not go together.
+func (l *loader) outgoing() (ps Problems) {
+	wrong := func(key, message string) {
+		v := l.places[key]
+		ps = append(ps, Problem{Kind: BadValue, Line: v.line, Column: v.col, Key: key, Message: message})
+	}
+	a, r := l.c.Relay.Auth, l.c.Retry
+	_, hostGiven := l.places["relay.smart_host"]
+	switch {
+	case a.Username != "" && l.c.Relay.SmartHost == "" && !hostGiven:
+		wrong("relay.auth.username", "logs in nowhere: relay.smart_host is missing")
+	case a.Password != "" && a.PasswordFile != "":
+		wrong("relay.auth.password_file", "and relay.auth.password both give the password: leave one of them out")
+	case a.Username != "" && a.Password == "" && a.PasswordFile == "":
+		wrong("relay.auth.username", "needs relay.auth.password or relay.auth.password_file beside it")
+	case a.Username == "" && a.Password != "":
+		wrong("relay.auth.password", "needs relay.auth.username beside it")
+	case a.Username == "" && a.PasswordFile != "":
+		wrong("relay.auth.password_file", "needs relay.auth.username beside it")
+	}
+	if _, given := l.places["retry.warn_after"]; given && r.WarnAfter >= r.GiveUpAfter {
+		wrong("retry.warn_after", fmt.Sprintf("never comes: after %s (retry.give_up_after) the message goes back; shorten it, or \"0s\" for no warning", FormatDuration(r.GiveUpAfter)))
+	}
 	return ps
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	TLS      TLS
 	DNS      DNS
 	Relay    Relay
+	Retry    Retry
 	Auth     Auth
 	Limits   Limits
 	Log      Log
@@ -51,10 +52,27 @@ type DNS struct {
 	Servers []netip.AddrPort
 }
 
-// Relay says who may send to other hosts without a login.
+// Relay says whether mail goes out to other hosts, for whom and which way.
 type Relay struct {
-	Allow    bool // false: receive only
-	Networks []netip.Prefix
+	Allow     bool           // false: receive only
+	Networks  []netip.Prefix // may send without a login
+	SmartHost string         // "host:port" that takes all mail; empty: each domain's own mail hosts (MX)
+	Auth      RelayAuth
+}
+
+// RelayAuth is how this server logs in at the smart host; without a username it
+// does not.
+type RelayAuth struct {
+	Username     string
+	Password     string `json:"-"`
+	PasswordFile string // holds the password in its first line
+}
+
+// Retry says when what could not be delivered is tried again.
+type Retry struct {
+	Schedule    []time.Duration // waits between tries; the last repeats
+	WarnAfter   time.Duration   // until the sender is told of the delay; 0: never
+	GiveUpAfter time.Duration   // until the message goes back to its sender
 }
 
 // Auth says how users log in.
@@ -97,6 +115,7 @@ func Default() *Config {
 	c.Hostname = "localhost"
 	c.DataDir = "mailsrv-data"
 	c.Domains = []string{"localhost"}
+	c.Relay.Allow = false // nobody could answer to an address @localhost
 	c.Listen = []Listener{
 		{Service: SMTP, Addr: "127.0.0.1:2525"},
 		{Service: Submission, Addr: "127.0.0.1:5587"},
@@ -110,6 +129,7 @@ func Default() *Config {
 func base() *Config {
 	return &Config{
 		Relay: Relay{Allow: true},
+		Retry: Retry{Schedule: []time.Duration{10 * time.Minute}, WarnAfter: 4 * time.Hour, GiveUpAfter: 5 * 24 * time.Hour},
 		Auth:  Auth{Mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}, RequireTLS: true},
 		Limits: Limits{
 			MessageSize:      25_000_000,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -56,7 +57,14 @@ servers = ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::54"]
 allow = false
 networks = ["192.168.1.0/24", "2001:db8::/32", "10.0.0.7"]
 pop_before_smtp = "0s"
-smart_host = ""
+smart_host = "SMTP.example.net:587"
+[relay.auth]
+username = "taro"
+password_file = "secret.txt"
+[retry]
+schedule = ["5m", "1h30m", "1d"]
+warn_after = "0s"
+give_up_after = "2w"
 [auth]
 mechanisms = ["login", "PLAIN"]
 require_tls = false
@@ -90,10 +98,12 @@ subject = "/var"
 		Listen:  []Listener{{SMTP, ":25", 6}, {SMTP, "[::1]:2525", 6}, {Submission, "0.0.0.0:587", 7}, {POP3S, "192.0.2.1:995", 8}},
 		TLS:     TLS{Cert: filepath.FromSlash("/etc/mailsrv/cert.pem"), Key: "/etc/ssl/key.pem"},
 		DNS:     DNS{Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5353"), netip.MustParseAddrPort("[2001:db8::54]:53")}},
-		Relay:   Relay{Networks: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("10.0.0.7/32")}},
-		Auth:    Auth{Mechanisms: []string{"LOGIN", "PLAIN"}},
-		Limits:  Limits{MessageSize: 25 << 20, Connections: 2000, ConnectionsPerIP: 5, Recipients: 10, AuthFailures: 3, IdleTimeout: 90 * time.Minute},
-		Log:     Log{Level: "debug", File: filepath.FromSlash("/etc/mailsrv/log/mail.log")},
+		Relay: Relay{Networks: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("10.0.0.7/32")},
+			SmartHost: "smtp.example.net:587", Auth: RelayAuth{Username: "taro", PasswordFile: filepath.FromSlash("/etc/mailsrv/secret.txt")}},
+		Retry:  Retry{Schedule: []time.Duration{5 * time.Minute, 90 * time.Minute, 24 * time.Hour}, GiveUpAfter: 14 * 24 * time.Hour},
+		Auth:   Auth{Mechanisms: []string{"LOGIN", "PLAIN"}},
+		Limits: Limits{MessageSize: 25 << 20, Connections: 2000, ConnectionsPerIP: 5, Recipients: 10, AuthFailures: 3, IdleTimeout: 90 * time.Minute},
+		Log:    Log{Level: "debug", File: filepath.FromSlash("/etc/mailsrv/log/mail.log")},
 		Doctor: Doctor{Ignore: []Ignore{
 			{ID: "port.one_family", Reason: "no IPv6 here", Until: time.Date(2030, 12, 31, 0, 0, 0, 0, time.UTC)},
 			{ID: "env.disk_low", Subject: "/var"},
@@ -122,6 +132,9 @@ func TestExampleIsValid(t *testing.T) {
 	if diff := cmp.Diff(d.Limits, c.Limits); diff != "" {
 		t.Errorf("the example's limits are not the defaults (-default +example):\n%s", diff)
 	}
+	if diff := cmp.Diff(d.Retry, c.Retry); diff != "" {
+		t.Errorf("the example's retries are not the defaults (-default +example):\n%s", diff)
+	}
 }
 
 func TestProblems(t *testing.T) {
@@ -142,10 +155,36 @@ func TestProblems(t *testing.T) {
 			{Kind: BadValue, Line: 4, Column: 2, Key: "hostname"}}},
 		"table as setting": {"tls = true\n" + good, Problems{
 			{Kind: BadValue, Line: 1, Column: 1, Key: "tls"}}},
-		"later": {good + "imap = \":143\"\n[tls]\nacme = true\n[retry]\nschedule = [\"10m\"]\n", Problems{
+		"later": {good + "imap = \":143\"\n[tls]\nacme = true\n[mailbox]\nquota = \"1GB\"\n", Problems{
 			{Kind: UnknownKey, Line: 5, Column: 8, Key: "listen.imap", Value: `":143"`, Later: true},
 			{Kind: UnknownKey, Line: 7, Column: 8, Key: "tls.acme", Value: "true", Later: true},
-			{Kind: UnknownKey, Line: 9, Column: 1, Key: "retry.schedule", Value: `["10m"]`, Later: true}}},
+			{Kind: UnknownKey, Line: 9, Column: 9, Key: "mailbox.quota", Value: `"1GB"`, Later: true}}},
+		"smart host": {good + "[relay]\nsmart_host = \"smtp.example.net\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 14, Key: "relay.smart_host", Value: `"smtp.example.net"`, Suggestion: `"smtp.example.net:587"`}}},
+		"smart host's port": {good + "[relay]\nsmart_host = \"smtp.example.net:smtp\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 14, Key: "relay.smart_host", Value: `"smtp.example.net:smtp"`}}},
+		"smart host's name": {good + "[relay]\nsmart_host = \"smtp_example:25\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 14, Key: "relay.smart_host", Value: `"smtp_example:25"`}}},
+		"smart host is an address": {good + "[relay]\nsmart_host = \"[2001:db8::1]:25\"\n", nil},
+		"login nowhere": {good + "[relay.auth]\nusername = \"taro\"\npassword = \"x\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 12, Key: "relay.auth.username"}}},
+		"login without a password": {good + "[relay]\nsmart_host = \"192.0.2.25:25\"\n[relay.auth]\nusername = \"taro\"\n", Problems{
+			{Kind: BadValue, Line: 8, Column: 12, Key: "relay.auth.username"}}},
+		"two passwords": {good + "[relay]\nsmart_host = \"192.0.2.25:25\"\nauth = { username = \"taro\", password = \"x\", password_file = \"y\" }\n", Problems{
+			{Kind: BadValue, Line: 7, Column: 61, Key: "relay.auth.password_file"}}},
+		"password without a name": {good + "[relay.auth]\npassword = \"x\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 12, Key: "relay.auth.password"}}},
+		"a bad password is not shown": {good + "[relay.auth]\npassword = 123456\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 12, Key: "relay.auth.password"}}},
+		"schedule": {good + "[retry]\nschedule = [\"10\", \"5 minutes\", \"0s\"]\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 13, Key: "retry.schedule", Value: `"10"`},
+			{Kind: BadValue, Line: 6, Column: 19, Key: "retry.schedule", Value: `"5 minutes"`, Suggestion: `"5m"`},
+			{Kind: BadValue, Line: 6, Column: 32, Key: "retry.schedule", Value: `"0s"`}}},
+		"empty schedule": {good + "[retry]\nschedule = []\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 1, Key: "retry.schedule", Value: "[]"}}},
+		"warning that never comes": {good + "[retry]\ngive_up_after = \"2h\"\nwarn_after = \"4h\"\n", Problems{
+			{Kind: BadValue, Line: 7, Column: 14, Key: "retry.warn_after"}}},
+		"short-lived mail": {good + "[retry]\ngive_up_after = \"2h\"\n", nil},
 		"dotted keys": {"listen.smtp = \":25\"\nlisten.pop = \":110\"\nhostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n", Problems{
 			{Kind: UnknownKey, Line: 2, Column: 1, Key: "listen.pop", Suggestion: "listen.pop3"}}},
 		"inline table": {"listen = { smtp = 25, pop3 = \":110\" }\nhostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n", Problems{
@@ -381,7 +420,41 @@ func TestSizesAndDurations(t *testing.T) {
 	}
 }
 
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "secret")
+	for content, want := range map[string]string{"s3cret\r\nmore\n": "s3cret", "s3cret": "s3cret", " blanks count \n": " blanks count "} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (RelayAuth{PasswordFile: file}).Secret(); got != want || err != nil {
+			t.Errorf("%q: %q, %v", content, got, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte("\nlater\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{file, dir, filepath.Join(dir, "none")} {
+		if got, err := (RelayAuth{PasswordFile: bad}).Secret(); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %q, %v", bad, got, err)
+		}
+	}
+}
+
+// Who shows a configuration to others shows no password.
+func TestPasswordIsNotShown(t *testing.T) {
+	c, ps := Parse("mailsrv.toml", []byte(good+"[relay]\nsmart_host = \"192.0.2.25:25\"\n[relay.auth]\nusername = \"taro\"\npassword = \"s3cret\"\n"))
+	if len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	js, err := json.Marshal(c)
+	if err != nil || strings.Contains(c.TOML()+string(js), "s3cret") {
+		t.Errorf("%v, shown as\n%s\n%s", err, c.TOML(), js)
+	}
+}
+
 func FuzzParse(f *testing.F) {
+	f.Add([]byte(good + "[relay]\nsmart_host = \"[::1]:25\"\n[relay.auth]\nusername = \"t\"\npassword = \"x\"\n[retry]\nschedule = [\"1.5s\", \"36h\"]\nwarn_after = \"0s\"\n"))
 	f.Add([]byte(good))
 	f.Add([]byte(Example()))
 	f.Add([]byte("[[doctor.ignore]]\nid = 1\n[relay]\nnetworks = [\"10.0.0.2~254\", {a = 1}]\nlisten.smtp = [[\":25\"]]"))

@@ -142,9 +142,10 @@ type loader struct {
 	c        *Config
 	p        unstable.Parser
 	problems Problems
-	saidLost map[string]bool // unknown tables already reported
-	lines    []int           // where each line begins
-	lost     *Problem        // where it gave up
+	saidLost map[string]bool  // unknown tables already reported
+	lines    []int            // where each line begins
+	places   map[string]value // of the settings that stand in the file
+	lost     *Problem         // where it gave up
 }
 
 func (l *loader) givenUp() bool { return len(l.problems) >= maxProblems }
@@ -155,7 +156,7 @@ const maxProblems = 100
 
 // walk visits every key of the document. checkSyntax has accepted it.
 func (l *loader) walk(data []byte) {
-	l.saidLost = map[string]bool{}
+	l.saidLost, l.places = map[string]bool{}, map[string]value{}
 	l.lines = []int{0}
 	for i, b := range data {
 		if b == '\n' {
@@ -250,6 +251,7 @@ func (l *loader) setting(key string, n *unstable.Node, line, col int) {
 	}
 	v := l.value(n, line, col)
 	s := settings[i]
+	l.places[key] = v
 	if s.set != nil {
 		l.fault(key, v, s.set(l.c, v))
 	}
@@ -269,7 +271,11 @@ func (l *loader) setting(key string, n *unstable.Node, line, col int) {
 
 func (l *loader) fault(key string, v value, f fault) {
 	if f.kind != "" {
-		l.add(Problem{Kind: f.kind, Line: v.line, Column: v.col, Key: key, Value: clip(v.raw, 80), Message: f.message, Suggestion: f.suggestion, Later: f.later})
+		p := Problem{Kind: f.kind, Line: v.line, Column: v.col, Key: key, Value: clip(v.raw, 80), Message: f.message, Suggestion: f.suggestion, Later: f.later}
+		if slices.ContainsFunc(settings, func(s setting) bool { return s.key == key && s.secret }) {
+			p.Value, p.Suggestion = "", ""
+		}
+		l.add(p)
 	}
 }
 

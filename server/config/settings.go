@@ -17,6 +17,8 @@ type setting struct {
 	key  string
 	set  func(c *Config, v value) fault
 	item func(c *Config, v value) fault
+
+	secret bool // its value is not shown in messages
 }
 
 // fault is a Problem without its place.
@@ -72,10 +74,10 @@ var settings = []setting{
 	{key: "relay.allow", set: func(c *Config, v value) fault { return flag(&c.Relay.Allow)(v) }},
 	{key: "relay.networks", item: addNetwork},
 	{key: "relay.pop_before_smtp", set: later(`"0s"`)},
-	{key: "relay.smart_host", set: later(`""`)},
-	{key: "relay.auth.username", set: later(`""`)},
-	{key: "relay.auth.password", set: later(`""`)},
-	{key: "relay.auth.password_file", set: later(`""`)},
+	{key: "relay.smart_host", set: smartHost},
+	{key: "relay.auth.username", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Username)(v) }},
+	{key: "relay.auth.password", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Password)(v) }, secret: true},
+	{key: "relay.auth.password_file", set: path(func(c *Config) *string { return &c.Relay.Auth.PasswordFile })},
 
 	{key: "auth.mechanisms", set: noMechanisms, item: addMechanism},
 	{key: "auth.require_tls", set: func(c *Config, v value) fault { return flag(&c.Auth.RequireTLS)(v) }},
@@ -92,9 +94,9 @@ var settings = []setting{
 	{key: "mailbox.quota", set: later(`""`)},
 	{key: "mailbox.keep_deleted", set: later(`"0s"`)},
 
-	{key: "retry.schedule", set: later("")},
-	{key: "retry.warn_after", set: later("")},
-	{key: "retry.give_up_after", set: later("")},
+	{key: "retry.schedule", set: noSchedule, item: addWait},
+	{key: "retry.warn_after", set: func(c *Config, v value) fault { return duration(&c.Retry.WarnAfter, 0, maxRetry)(v) }},
+	{key: "retry.give_up_after", set: func(c *Config, v value) fault { return duration(&c.Retry.GiveUpAfter, time.Second, maxRetry)(v) }},
 
 	{key: "log.level", set: func(c *Config, v value) fault { return oneOf(&c.Log.Level, "debug", "info", "warn", "error")(v) }},
 	{key: "log.file", set: path(func(c *Config) *string { return &c.Log.File })},

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TOML writes the effective configuration the way Load reads it.
+// TOML writes the effective configuration the way Load reads it, except for
+// passwords.
 func (c *Config) TOML() string {
 	var b strings.Builder
 	line := func(key, value string) { fmt.Fprintf(&b, "%s = %s\n", key, value) }
@@ -42,6 +43,23 @@ func (c *Config) TOML() string {
 	table("relay")
 	line("allow", strconv.FormatBool(c.Relay.Allow))
 	line("networks", list(c.Relay.Networks))
+	line("smart_host", tomlString(c.Relay.SmartHost))
+	if a := c.Relay.Auth; a != (RelayAuth{}) {
+		table("relay.auth")
+		line("username", tomlString(a.Username))
+		if a.Password != "" {
+			line("password", `"(not shown)"`)
+		}
+		line("password_file", tomlString(a.PasswordFile))
+	}
+	table("retry")
+	var waits []string
+	for _, d := range c.Retry.Schedule {
+		waits = append(waits, FormatDuration(d))
+	}
+	line("schedule", list(waits))
+	line("warn_after", tomlString(FormatDuration(c.Retry.WarnAfter)))
+	line("give_up_after", tomlString(FormatDuration(c.Retry.GiveUpAfter)))
 	table("auth")
 	line("mechanisms", list(c.Auth.Mechanisms))
 	line("require_tls", strconv.FormatBool(c.Auth.RequireTLS))
@@ -133,6 +151,16 @@ servers = []                    # "192.0.2.53" or "192.0.2.53:53"; empty: the sy
 [relay]
 allow = true                    # false: receive only
 networks = []                   # may relay without a login, such as "192.168.1.0/24"
+smart_host = ""                 # "smtp.example.net:587" takes all mail; empty: straight to each domain's mail hosts
+
+# [relay.auth]                  # only when the smart host wants a login
+# username = ""
+# password_file = ""            # or password = ""
+
+[retry]                         # of what could not be delivered
+schedule = ["10m"]              # waits between tries; the last one repeats
+warn_after = "4h"               # then the sender is told of the delay; "0s": never
+give_up_after = "5d"            # then it goes back to the sender
 
 [auth]
 mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]

@@ -48,6 +48,7 @@ type Decision struct {
 	Sender    address.Address   // completed where it had no domain
 	Recipient address.Address   // likewise
 	Boxes     []account.Account // whose mailboxes take the message
+	Out       bool              // accepted, to be sent to another host
 }
 
 // Trace is one rule that was asked.
@@ -252,16 +253,15 @@ func networkTrusted(p *Policy, r *Request) (bool, string, *Decision) {
 	return false, fmt.Sprintf("%s is not in relay.networks", r.Client.Unmap()), nil
 }
 
-// elsewhere answers those who may relay. This version has no outgoing queue,
-// and what it cannot deliver it does not accept.
+// elsewhere answers those who may relay.
 func (p *Policy) elsewhere() *Decision {
 	if !p.Relay {
 		d := reject(550, "5.7.1", "This server only receives mail (relay.allow is false)")
 		d.Rule = "relay.off"
 		return d
 	}
-	d := reject(550, "5.7.1", "This server does not send to other hosts yet; only its own addresses can be reached")
-	d.Rule = "relay.disabled"
+	d := accept("2.1.5", "Recipient ok")
+	d.Out = true
 	return d
 }
 

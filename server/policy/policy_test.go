@@ -82,8 +82,8 @@ func TestDecide(t *testing.T) {
 		{"quoted address", "smtp", stranger, "", "", `"victim@example.org"@example.com`, Reject, "recipient.local", `550 5.1.1 <"victim@example.org"@example.com>` + noUser},
 		{"source route through here", "smtp", stranger, "", "", "@example.com:victim@example.org", Reject, "relay.denied", denied},
 		{"source route to here", "smtp", stranger, "", "", "@example.org:taro@example.com", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
-		{"trusted network", "smtp", "198.51.100.7", "", "a@example.net", "victim@example.org", Reject, "relay.disabled", "550 5.7.1 This server does not send to other hosts yet; only its own addresses can be reached"},
-		{"trusted network, mapped", "smtp", "::ffff:198.51.100.7", "", "a@example.net", "victim@example.org", Reject, "relay.disabled", "550 5.7.1 This server does not send to other hosts yet; only its own addresses can be reached"},
+		{"trusted network", "smtp", "198.51.100.7", "", "a@example.net", "victim@example.org", Accept, "network.trusted", "250 2.1.5 Recipient ok"},
+		{"trusted network, mapped", "smtp", "::ffff:198.51.100.7", "", "a@example.net", "victim@example.org", Accept, "network.trusted", "250 2.1.5 Recipient ok"},
 		{"sender without domain", "smtp", stranger, "", "taro", "taro@example.com", Reject, "sender.domain", "553 5.1.7 Sender address needs a domain: <user@example.com>"},
 
 		{"submission without login", "submission", stranger, "", "taro@example.com", "taro@example.com", Reject, "submission.login", "530 5.7.0 Authentication required"},
@@ -93,7 +93,11 @@ func TestDecide(t *testing.T) {
 		{"user without domain", "submission", stranger, "taro@example.com", "taro", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"recipient without domain", "submission", stranger, "taro@example.com", "taro", "taro", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
 		{"user's receipt", "submission", stranger, "taro@example.com", "", "hanako@example.jp", Accept, "recipient.local", "250 2.1.5 Recipient ok"},
-		{"user to elsewhere", "submission", stranger, "taro@example.com", "taro@example.com", "x@example.org", Reject, "relay.disabled", "550 5.7.1 This server does not send to other hosts yet; only its own addresses can be reached"},
+		{"user to elsewhere", "submission", stranger, "taro@example.com", "taro@example.com", "x@example.org", Accept, "user.authenticated", "250 2.1.5 Recipient ok"},
+		{"user to a foreign literal", "submission", stranger, "taro@example.com", "taro", "x@[192.0.2.2]", Accept, "user.authenticated", "250 2.1.5 Recipient ok"},
+		{"user's receipt to elsewhere", "submissions", stranger, "taro@example.com", "", "x@example.org", Accept, "user.authenticated", "250 2.1.5 Recipient ok"},
+		{"user to an unknown local address", "submission", stranger, "taro@example.com", "taro", "nobody@example.com", Reject, "recipient.local", "550 5.1.1 <nobody@example.com>" + noUser},
+		{"user to elsewhere as somebody else", "submission", stranger, "taro@example.com", "hanako@example.jp", "x@example.org", Reject, "sender.own", "553 5.7.1 <hanako@example.jp> is not an address of taro@example.com, who is logged in"},
 		{"user as somebody else", "submission", stranger, "taro@example.com", "hanako@example.jp", "taro@example.com", Reject, "sender.own", "553 5.7.1 <hanako@example.jp> is not an address of taro@example.com, who is logged in"},
 		{"user as a stranger", "smtp", stranger, "taro@example.com", "ceo@example.net", "taro@example.com", Reject, "sender.own", "553 5.7.1 <ceo@example.net> is not an address of taro@example.com, who is logged in"},
 		{"the same name elsewhere", "smtp", stranger, "taro@example.com", "taro@[192.0.2.1]", "taro@example.com", Reject, "sender.own", "553 5.7.1 <taro@[192.0.2.1]> is not an address of taro@example.com, who is logged in"},
@@ -106,8 +110,9 @@ func TestDecide(t *testing.T) {
 			if len(d.Rules) == 0 {
 				t.Error("no explanation")
 			}
-			if (len(d.Boxes) > 0) != (d.Verdict == Accept) {
-				t.Errorf("mailboxes %v", d.Boxes)
+			out := tt.rule == "user.authenticated" || tt.rule == "network.trusted"
+			if d.Out != out || (len(d.Boxes) > 0) != (d.Verdict == Accept && !out) {
+				t.Errorf("mailboxes %v, out %v", d.Boxes, d.Out)
 			}
 		})
 	}
