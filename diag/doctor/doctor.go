@@ -65,6 +65,7 @@ type Options struct {
 	Ignore    []Ignore         // besides those of the configuration
 
 	ReachTargets []string  // hosts to try for outgoing port 25 instead of large providers
+	SendMatrix   []string  // addresses elsewhere to try to send to; asks for the check matrix
 	Now          time.Time // zero: now
 	Built        time.Time // when this program was built; zero: unknown
 
@@ -102,13 +103,16 @@ type Check struct {
 	// Because lists the findings that leave nothing to find here: the check is
 	// not run, and says which one it was.
 	Because []string
-	Run     func(context.Context, *Case) []diag.Finding
+	// Asked tells whether the options ask for a check that does not run by
+	// itself; nil: it does.
+	Asked func(Options) bool
+	Run   func(context.Context, *Case) []diag.Finding
 }
 
 // order is that of the report: nearest to the cause first.
 var order = []string{
 	"environment", "config", "ports", "hostname", "resolver", "domains", "reach", "relay", "auth",
-	"accounts", "mailboxes", "locks", "mbox", "queue", "certificates", "logs", "crash", "loop", "foreign",
+	"accounts", "mailboxes", "locks", "mbox", "queue", "certificates", "logs", "crash", "loop", "foreign", "matrix",
 }
 
 var registered = map[string]Check{}

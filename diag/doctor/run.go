@@ -56,7 +56,7 @@ func choose(opt Options) ([]Check, error) {
 	}
 	var out []Check
 	for _, c := range Checks() {
-		wanted := c.Stage <= opt.Stage
+		wanted := c.Stage <= opt.Stage && c.Asked == nil || c.Asked != nil && c.Asked(opt)
 		if len(opt.Only) > 0 {
 			wanted = slices.Contains(opt.Only, c.Name)
 		}
@@ -293,6 +293,7 @@ var follows = []struct{ cause, consequence string }{
 	{"reach.no_network", "smtp."}, {"reach.no_network", "mtasts."}, {"reach.out25_blocked", "smtp.timeout"},
 	{"reach.in25_not_listening", "smtp.refused"}, {"reach.in25_not_forwarded", "smtp.timeout"}, {"reach.in25_not_forwarded", "smtp.refused"},
 	{"reach.local_firewall", "smtp.timeout"}, {"reach.cgnat", "smtp.timeout"},
+	{"reach.no_network", "matrix."}, {"reach.out25_blocked", "matrix.remote_fail"}, {"loop.failed", "matrix.own_fail"},
 	{"env.clock_skew", "cert.not_yet_valid"}, {"env.clock_wrong", "env.clock_skew"},
 	{"hostname.bad_characters", "cert.name_mismatch"},
 	{"hostname.not_fqdn", "cert.name_mismatch"},
