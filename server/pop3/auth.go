@@ -161,7 +161,7 @@ func decodeResponse(s string, initial bool) ([]byte, bool) {
 	if b == nil {
 		b = []byte{}
 	}
-	return b, err == nil
+	return b, err == nil && !strings.Contains(s, "\r") // which the decoder skips
 }
 
 // loggedIn ends a login: it opens the mailbox, or says why not.

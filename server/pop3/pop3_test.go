@@ -455,6 +455,15 @@ func TestInUse(t *testing.T) {
 	second.login() // in the same connection
 }
 
+// Go's decoder skips CR; a line of the login holds base64 and nothing else.
+func TestCRInLogin(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	p.do("AUTH LOGIN")
+	if got := p.do("dGFy\rbw=="); got != "-ERR Response is no base64" {
+		t.Error(got)
+	}
+}
+
 func TestTooManyLongLines(t *testing.T) {
 	p := newRig(t, nil).dial(t)
 	for range maxErrors {

@@ -90,7 +90,7 @@ func decodeResponse(s string, initial bool) ([]byte, bool) {
 	if b == nil {
 		b = []byte{}
 	}
-	return b, err == nil
+	return b, err == nil && !strings.Contains(s, "\r") // which the decoder skips
 }
 
 func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error) {

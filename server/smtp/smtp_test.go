@@ -462,6 +462,17 @@ func TestTooManyErrors(t *testing.T) {
 	}
 }
 
+// Go's decoder skips CR; a line of the login holds base64 and nothing else.
+func TestCRInLogin(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	p.reply()
+	p.do("EHLO c")
+	p.do("AUTH LOGIN")
+	if got := p.do("dGFy\rbw=="); got != "501 5.5.2 Response is no base64" {
+		t.Error(got)
+	}
+}
+
 func TestTooManyLongLines(t *testing.T) {
 	p := newRig(t, nil).dial(t)
 	p.reply()
