@@ -46,6 +46,8 @@ func (j *judge) srv(s *Service) {
 		switch chain := slices.Concat(h.A.Chain, h.AAAA.Chain); {
 		case !h.resolved():
 			continue
+		case len(h.Addrs) == 0 && slices.ContainsFunc(j.Hosts, func(m *Host) bool { return m.Name == name }):
+			continue // the mail host that has lost its address: mx.*
 		case len(h.Addrs) == 0:
 			ev["reason"] = "no-address"
 			if !h.exists() {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -232,6 +233,9 @@ func greetingName(s *SMTP) string {
 		return strings.ToLower(strings.TrimSuffix(f[0], "."))
 	}
 	name := word(s.Greeting.Reply)
+	if nameFault(name) == "" && !slices.Contains(courtesies, name) {
+		return name // RFC 5321 section 4.2: the first word is the host
+	}
 	if named(name) || s.Ehlo == nil || s.Ehlo.Outcome != "ok" {
 		return name
 	}
@@ -240,6 +244,9 @@ func greetingName(s *SMTP) string {
 	}
 	return name
 }
+
+// courtesies are first words of greetings that leave the host's name out.
+var courtesies = []string{"esmtp", "smtp", "service", "server", "ready", "welcome", "hello", "ok"}
 
 // named tells a host name or an address from just a word.
 func named(s string) bool {

@@ -119,7 +119,7 @@ func (j *judge) judgeMode(m *MTASTS, p *record.Policy) {
 		j.add("mtasts.short_max_age", m.Host.Name, diag.Evidence{"seconds": int(p.MaxAge.Seconds())})
 	}
 	for _, h := range j.Hosts {
-		if h.Form != "" {
+		if j.misnamed(h) {
 			continue
 		}
 		if !p.Covers(h.Name) {

@@ -129,7 +129,7 @@ func (j *judge) judgeHost(h *Host) {
 		f := j.add("mx.invalid_name", h.Name, ev)
 		*f = f.With("fix", fix)
 		return
-	case doubled(h.Name, j.Domain) && (len(h.Addrs) == 0 && h.resolved() || j.wild(h)):
+	case j.undotted(h):
 		good = strings.TrimSuffix(h.Name, "."+j.Domain)
 		ev["meant"] = good
 		f := j.add("mx.missing_dot", h.Name, ev)
@@ -244,6 +244,18 @@ func (j *judge) dangling(h *Host) bool {
 	}
 	suffix := h.Owner.Name[strings.IndexByte(h.Owner.Name, '.')+1:]
 	return below(j.Domain, suffix) || h.TLD != nil && h.TLD.Outcome != dns.NXDomain
+}
+
+// undotted tells that the final dot of the host's name was forgotten: it ends
+// with the domain twice, and nobody made that name.
+func (j *judge) undotted(h *Host) bool {
+	return doubled(h.Name, j.Domain) && (len(h.Addrs) == 0 && h.resolved() || j.wild(h))
+}
+
+// misnamed tells that the MX record must go or name another host: nothing that
+// compares it with other records is worth a word.
+func (j *judge) misnamed(h *Host) bool {
+	return h.Form != "" || j.undotted(h) || len(h.Addrs) == 0 && h.resolved() && !h.exists() && j.dangling(h)
 }
 
 // doubled tells that a host name ends with the domain twice.

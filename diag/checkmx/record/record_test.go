@@ -90,7 +90,7 @@ func TestParseSPF(t *testing.T) {
 func TestIsSPF(t *testing.T) {
 	for in, want := range map[string][2]bool{
 		"v=spf1": {true, false}, "V=SPF1 mx": {true, false}, "v=spf1mx": {false, true}, " v=spf1 mx": {false, true}, "\"v=spf1 mx\"": {false, true},
-		"v=spf10": {false, true}, "spf1 mx": {false, true}, "v=spf1; mx": {false, true}, "spf2.0/pra mx": {false, false}, "hello": {false, false}, "": {false, false},
+		"v=spf10": {false, false}, "spf1 mx": {false, true}, "v=spf1; mx": {false, true}, "spf2.0/pra mx": {false, false}, "hello": {false, false}, "": {false, false},
 	} {
 		if got := [2]bool{IsSPF(in), LooksLikeSPF(in)}; got != want {
 			t.Errorf("%q: %v, want %v", in, got, want)

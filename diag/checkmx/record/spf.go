@@ -68,6 +68,9 @@ func LooksLikeSPF(text string) bool {
 	}
 	t := strings.ToLower(strings.TrimLeft(text, " \t\"'“”"))
 	t = strings.ReplaceAll(t, " ", "")
+	if rest, ok := strings.CutPrefix(t, "v=spf1"); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+		return false // another version, RFC 7208 section 4.5
+	}
 	return strings.HasPrefix(t, "v=spf1") || strings.HasPrefix(t, "v:spf1") || strings.HasPrefix(t, "spf1") || strings.HasPrefix(t, "v=spf,") || strings.HasPrefix(t, "v=spfmx") || strings.HasPrefix(t, "v=spfinclude") ||
 		strings.HasPrefix(t, "v=spf2include") || strings.HasPrefix(t, "v=spf3") || strings.HasPrefix(t, "v=spf2mx")
 }
