@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ func configuration(ctx context.Context, c *Case) []diag.Finding {
 		return append(out, diag.New("config.default", "", diag.Evidence{"place": config.UsualPlace()}))
 	}
 	out = append(out, c.limits()...)
+	out = append(out, c.secrets()...)
 	out = append(out, c.changed()...)
 	if d := differences(c.Config); len(d) > 0 {
 		out = append(out, diag.New("config.differs", c.Config.File, diag.Evidence{"settings": d}))
@@ -108,6 +110,24 @@ func (c *Case) limits() []diag.Finding {
 	}
 	if l.IdleTimeout < time.Minute {
 		low("limits.idle_timeout", config.FormatDuration(l.IdleTimeout), "1m")
+	}
+	if r := c.Config.Retry; len(r.Schedule) > 0 && r.GiveUpAfter < r.Schedule[0] {
+		out = append(out, diag.New("config.retry_nonsense", "retry.give_up_after", diag.Evidence{
+			"give_up_after": config.FormatDuration(r.GiveUpAfter), "first": config.FormatDuration(r.Schedule[0])}))
+	}
+	return out
+}
+
+// secrets looks whether others may read the files that hold a password.
+func (c *Case) secrets() []diag.Finding {
+	a := c.Config.Relay.Auth
+	var out []diag.Finding
+	for file, holds := range map[string]bool{c.Config.File: a.Password != "", a.PasswordFile: a.PasswordFile != ""} {
+		info, err := os.Stat(file)
+		if !holds || err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
+			continue
+		}
+		out = append(out, diag.New("config.secret_readable", file, diag.Evidence{"file": file, "mode": info.Mode().Perm().String()}).With("q_file", shellWord(file)))
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"mailsrv/diag"
@@ -38,6 +39,9 @@ func Plan(r *Report, by Fixers) []Fixed {
 		case "mailbox.tmp_leftover":
 			tmp := fmt.Sprint(f.Evidence["path"])
 			out = append(out, Fixed{ID: f.ID, Subject: f.Subject, Did: did, apply: func() error { return clearTmp(tmp, time.Now()) }})
+		case "env.data_dir_open", "config.secret_readable", "cert.key_readable":
+			path := f.Subject
+			out = append(out, Fixed{ID: f.ID, Subject: f.Subject, Did: did, apply: func() error { return closeToOthers(path) }})
 		case "account.no_postmaster", "account.no_abuse":
 			to, _ := f.Evidence["to"].(string)
 			if to == "" {
@@ -47,6 +51,15 @@ func Plan(r *Report, by Fixers) []Fixed {
 		}
 	}
 	return out
+}
+
+// closeToOthers takes a file's rights from all but its owner and group.
+func closeToOthers(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()&^0o007)
 }
 
 // autoText is the text of the fix that doctor does itself.

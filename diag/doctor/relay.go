@@ -18,10 +18,15 @@ func init() {
 
 func relay(ctx context.Context, c *Case) []diag.Finding {
 	out := c.networks()
+	out = append(out, c.smartHost(ctx)...)
 	if slices.ContainsFunc(out, func(f diag.Finding) bool { return f.ID == "relay.open" }) {
 		return out
 	}
-	return append(out, c.battery(ctx)...)
+	tried := c.battery(ctx)
+	if !healthy(out) { // closed to strangers, but not in order
+		tried = withoutOK(tried)
+	}
+	return append(out, tried...)
 }
 
 // networks judges what relay.networks lets in.
