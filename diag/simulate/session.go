@@ -32,6 +32,7 @@ const (
 	maxLine   = 64 << 10         // octets of a line of the client
 	writeTime = 30 * time.Second // for one reply
 	firstByte = 500 * time.Millisecond
+	lingering = time.Second // after our last word
 )
 
 func newSession(srv *Server, n int, c net.Conn) *session {
@@ -63,17 +64,25 @@ func (s *session) run() {
 	case "either":
 		s.maybeTLS()
 	}
-	if s.over {
-		return
+	if !s.over {
+		d.greet()
 	}
-	d.greet()
 	for !s.over {
-		line, ok := s.line(false)
-		if !ok {
-			return
+		if line, ok := s.line(false); ok {
+			d.command(line)
 		}
-		d.command(line)
 	}
+	s.leave()
+}
+
+// leave ends the connection in order: what was said arrives although the client
+// may have said more than was read.
+func (s *session) leave() {
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+	_ = s.tcp.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.Copy(io.Discard, s.tcp) // until the client, or time, ends it
 }
 
 // encrypted tells whether TLS is on.
