@@ -159,7 +159,8 @@ func hostPort(s string) (host string, port int, err error) {
 	if err != nil {
 		host, number = s, ""
 	}
-	if host == "" || strings.ContainsAny(host, " /@:") {
+	_, ipErr := netip.ParseAddr(host)
+	if host == "" || ipErr != nil && strings.ContainsAny(host, " /@:") {
 		return "", 0, usagef("%q: want HOST or HOST:PORT, with IPv6 addresses in brackets", s)
 	}
 	if number == "" {

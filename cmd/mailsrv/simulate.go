@@ -1,19 +1,22 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"mailsrv/codes"
 	"mailsrv/diag/report"
 	"mailsrv/diag/simulate"
-	"mailsrv/server"
+	"mailsrv/probes/dial"
+	"mailsrv/probes/port"
 )
 
 func init() { commands = append(commands, simulateCommand) }
@@ -80,7 +83,7 @@ func (s *simulateRun) run(cmd *cobra.Command, args []string) error {
 	}
 	srv, err := simulate.Start(sim, simulate.Options{Listen: addr.String(), Once: s.once, Log: s.log, Dialogue: s.dialogue()})
 	if err != nil {
-		return s.failed(sim, addr, err)
+		return cannotPlay(cmd.Context(), addr, err)
 	}
 	defer srv.Close()
 	if err := s.announce(sim, srv.Addr); err != nil {
@@ -110,16 +113,22 @@ func listenAddress(flag string) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// failed says why it cannot be played, and who holds the port.
-func (s *simulateRun) failed(sim *codes.Simulation, addr netip.AddrPort, err error) error {
+// cannotPlay says why it cannot be played, and who holds the port.
+func cannotPlay(ctx context.Context, addr netip.AddrPort, err error) error {
 	if errors.Is(err, simulate.ErrCannotPlay) {
 		return &exitError{exitUnknown, err}
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return s.listenFailed(&server.ListenError{Service: "simulate " + sim.ID, Addr: addr.String(), Err: err})
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	holder := ""
+	all, _ := port.Listeners(ctx) // unknown holders are not named
+	for _, h := range port.Holding(all, addr.String()) {
+		holder = fmt.Sprintf("; %s (process %d) is there", h.Process.Program, h.Process.PID)
 	}
-	return err
+	if how := dial.Outcome(err); how == dial.InUse || how == dial.Denied {
+		holder += "; --listen " + netip.AddrPortFrom(addr.Addr(), 0).String() + " takes a free port"
+	}
+	return usagef("%w (Winsock %d)%s", err, dial.Winsock(err), holder)
 }
 
 // announce says where it listens, and what to try. It is written at once, so
@@ -138,8 +147,16 @@ func (s *simulateRun) announce(sim *codes.Simulation, addr string) error {
 	return err
 }
 
-// tryCommand is the command that names the cause.
+// tryCommand is the command that names the cause, as it would be typed on this
+// machine.
 func tryCommand(sim *codes.Simulation, addr string) string {
+	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().IsUnspecified() {
+		loopback := netip.IPv6Loopback()
+		if ap.Addr().Is4() {
+			loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		addr = netip.AddrPortFrom(loopback, ap.Port()).String()
+	}
 	command := "mailsrv " + strings.ReplaceAll(sim.Try, "ADDR", addr)
 	if strings.Contains(command, "--password-stdin") {
 		command = "echo secret | " + command

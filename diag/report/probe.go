@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -19,7 +21,7 @@ const shownLines = 8
 // and the findings.
 func (p *Printer) Probe(r *talk.Report) {
 	pick := p.Lang.Pick
-	head := fmt.Sprintf("%s %s:%d", r.Target.Protocol, r.Target.Host, r.Target.Port)
+	head := r.Target.Protocol + " " + net.JoinHostPort(r.Target.Host, strconv.Itoa(r.Target.Port))
 	if r.Software != nil {
 		head += "  " + p.Faint(strings.TrimSpace(r.Software.Name+" "+r.Software.Version))
 	}

@@ -51,7 +51,7 @@ func refuse(addr string) (at string, release func(), err error) {
 // ignore listens with a queue of one and fills it: the kernel then drops what
 // asks for more, and connections get no answer.
 func ignore(addr string) (at string, release func(), err error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen(network(addr), addr)
 	if err != nil {
 		return "", nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -106,7 +107,7 @@ func (s *Server) listen() (err error) {
 			return err
 		}
 	}
-	l, err := net.Listen("tcp", s.opt.Listen)
+	l, err := net.Listen(network(s.opt.Listen), s.opt.Listen)
 	if err != nil {
 		return err
 	}
@@ -114,6 +115,15 @@ func (s *Server) listen() (err error) {
 	s.alsoClose(func() { _ = l.Close() })
 	s.running.Go(func() { s.accept(l) })
 	return nil
+}
+
+// network is that of the address's own family: to package net, 0.0.0.0 on "tcp"
+// means IPv6 as well.
+func network(addr string) string {
+	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // plays is the kind of server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -69,7 +70,7 @@ func (r *Report) judge(ctx context.Context, opt Options, addrs []netip.Addr) {
 	r.Findings, r.Summary = out, diag.Summarize(out)
 }
 
-func (r *Report) hostPort() string { return r.Target.Host + ":" + strconv.Itoa(r.Target.Port) }
+func (r *Report) hostPort() string { return net.JoinHostPort(r.Target.Host, strconv.Itoa(r.Target.Port)) }
 
 // failed is the finding of the stage that failed.
 func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, subject string) diag.Finding {

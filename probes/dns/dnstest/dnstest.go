@@ -33,6 +33,7 @@ package dnstest
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -102,13 +103,17 @@ func StartAt(addr, script string, asked func(query string)) (*Server, error) {
 
 // listen opens a port for both UDP and TCP.
 func listen(addr string) (net.PacketConn, net.Listener, error) {
+	family := "" // to package net, 0.0.0.0 without one means IPv6 as well
+	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().Is4() {
+		family = "4"
+	}
 	var last error
 	for range 20 { // with port 0, the one found for UDP may be taken for TCP
-		pc, err := net.ListenPacket("udp", addr)
+		pc, err := net.ListenPacket("udp"+family, addr)
 		if err != nil {
 			return nil, nil, err
 		}
-		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		l, err := net.Listen("tcp"+family, pc.LocalAddr().String())
 		if err == nil {
 			return pc, l, nil
 		}
