@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"mailsrv/diag"
 	"mailsrv/probes/smtp"
@@ -106,13 +107,15 @@ func sortOut(a Answers) sorted {
 }
 
 // trustWords are how servers say that a client may relay because of its address.
-var trustWords = regexp.MustCompile(`(?i)\b(trusted (client|host|network|address)|mynetworks|local (client|network)|relay(ing)? (is )?(allowed|permitted|granted))\b`)
+var trustWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\b(trusted (client|host|network|address)|mynetworks|local (client|network)|relay(ing)? (is )?(allowed|permitted|granted))\b`)
+})
 
 // saysTrusted tells whether the server says that it relays for our address.
 // Every server says 250 to those it trusts; only one that gives that reason
 // says nothing about strangers.
 func saysTrusted(reply string, client netip.Addr) bool {
-	return near(client) && (trustWords.MatchString(reply) || client.IsValid() && slices.Contains(strings.FieldsFunc(reply, notAddress), client.String()))
+	return near(client) && (trustWords().MatchString(reply) || client.IsValid() && slices.Contains(strings.FieldsFunc(reply, notAddress), client.String()))
 }
 
 func notAddress(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF.:", r) }

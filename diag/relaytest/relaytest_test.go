@@ -237,7 +237,7 @@ func TestDeliver(t *testing.T) {
 		t.Fatalf("%d messages", len(got))
 	}
 	for i, m := range got {
-		if !strings.Contains(m, "\r\nSubject: relay-test "+want[i]+"\r\n") || !strings.HasPrefix(m, "From: <me@example.jp>\r\nTo: me@example.jp\r\n") {
+		if !strings.Contains(m, "\r\nSubject: relay-test "+want[i]+"\r\n") || !strings.HasPrefix(m, "From: <me@example.jp>\r\nTo: <me@example.jp>\r\n") {
 			t.Errorf("%s", m)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/mail"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"mailsrv/probes/dial"
@@ -64,11 +65,13 @@ func Port(ctx context.Context, d dial.Dialer, addr string, timeout time.Duration
 }
 
 // greetingDate is how Exim, sendmail and others end their greetings.
-var greetingDate = regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +\d{1,2} +[A-Z][a-z]{2} +\d{4} +\d\d:\d\d:\d\d +(?:[+-]\d{4}|GMT|UTC)`)
+var greetingDate = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +\d{1,2} +[A-Z][a-z]{2} +\d{4} +\d\d:\d\d:\d\d +(?:[+-]\d{4}|GMT|UTC)`)
+})
 
 // dateIn is the date in a greeting; zero when there is none.
 func dateIn(words string) time.Time {
-	t, err := mail.ParseDate(strings.Join(strings.Fields(greetingDate.FindString(words)), " "))
+	t, err := mail.ParseDate(strings.Join(strings.Fields(greetingDate().FindString(words)), " "))
 	if err != nil {
 		return time.Time{}
 	}
