@@ -33,7 +33,12 @@ func (s *Server) openQueue(lang codes.Lang) error {
 		Resolver:  deliver.NewResolver(s.cfg.DNS.Servers),
 		SmartHost: func(string) *deliver.SmartHost { return smart },
 	})
-	s.queue, err = queue.Open(s.cfg.DataDir, queue.Options{
+	s.queue, err = queue.Open(s.cfg.DataDir, s.queueOptions(lang))
+	return err
+}
+
+func (s *Server) queueOptions(lang codes.Lang) queue.Options {
+	return queue.Options{
 		Hostname:     s.cfg.Hostname,
 		Retry:        queue.Retry(s.cfg.Retry),
 		Log:          s.log,
@@ -43,8 +48,7 @@ func (s *Server) openQueue(lang codes.Lang) error {
 		Post:         s.post,
 		DoubleBounce: s.postmaster,
 		Grace:        grace,
-	})
-	return err
+	}
 }
 
 func smartHost(r config.Relay) (*deliver.SmartHost, error) {

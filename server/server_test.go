@@ -69,10 +69,18 @@ func start(t *testing.T, c *config.Config, change func(*Server)) *running {
 	if change != nil {
 		change(s)
 	}
+	r := runAgain(t, s)
+	r.user, r.password = a.Address(), password
+	return r
+}
+
+// runAgain runs a server until the test ends or stop is called.
+func runAgain(t *testing.T, s *Server) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	r := &running{Server: s, user: a.Address(), password: password}
+	r := &running{Server: s}
 	stopped := false
 	r.stop = func() error {
 		if stopped {
