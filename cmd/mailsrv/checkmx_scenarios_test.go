@@ -67,6 +67,7 @@ type mailHost struct {
 
 type stsHost struct {
 	policy, names, cert string
+	addr                string
 	status              int
 	contentType         string
 }
@@ -138,7 +139,7 @@ func (s *scenario) read(line string) bool {
 	case ".smtp":
 		s.hosts[first].script += second + "\n"
 	case ".sts":
-		s.sts = &stsHost{policy: stsPolicy, names: "mta-sts.example.test", status: http.StatusOK, contentType: "text/plain"}
+		s.sts = &stsHost{addr: "192.0.2.80", policy: stsPolicy, names: "mta-sts.example.test", status: http.StatusOK, contentType: "text/plain"}
 	case ".policy":
 		if s.sts.policy == stsPolicy {
 			s.sts.policy = ""
@@ -273,11 +274,11 @@ func (s *scenario) zone(server string, base []string) string {
 	return strings.Join(append(out, own...), "\n")
 }
 
-// files starts the servers and writes the dial map; it returns the flags that
+// start starts the servers and writes the dial map; it returns the flags that
 // lead check-mx there.
 func (s *scenario) start(t *testing.T, base []string) []string {
 	t.Helper()
-	if s.sts != nil {
+	if s.sts != nil && base != nil {
 		base = append(slices.Clone(base), `_mta-sts.example.test. TXT "v=STSv1; id=20261121;"`, "mta-sts.example.test. A 192.0.2.80")
 	}
 	m := []string{}
@@ -302,7 +303,7 @@ func (s *scenario) start(t *testing.T, base []string) []string {
 		}
 	}
 	if s.sts != nil {
-		m = append(m, "192.0.2.80:443 "+httpstest.New(t, hostCert(s.sts.names, s.sts.cert), func(w http.ResponseWriter, r *http.Request) {
+		m = append(m, s.sts.addr+":443 "+httpstest.New(t, hostCert(s.sts.names, s.sts.cert), func(w http.ResponseWriter, r *http.Request) {
 			if s.sts.status == http.StatusMovedPermanently {
 				http.Redirect(w, r, "https://www.example.test/", s.sts.status)
 				return

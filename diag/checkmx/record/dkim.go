@@ -1,10 +1,12 @@
 package record
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -67,6 +69,25 @@ func ParseDKIM(text string) (*DKIM, error) {
 		}
 	}
 	return d, nil
+}
+
+// DKIMFor is the record that publishes a key. RSA keys below 2048 bits are not
+// for new records, RFC 8301 section 3.2.
+func DKIMFor(key crypto.PublicKey) (string, error) {
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(k), nil
+	case *rsa.PublicKey:
+		if n := k.N.BitLen(); n < 2048 {
+			return "", fmt.Errorf("an RSA key of %d bits: DKIM needs at least 2048", n)
+		}
+		der, err := x509.MarshalPKIXPublicKey(k)
+		if err != nil {
+			return "", err
+		}
+		return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der), nil
+	}
+	return "", fmt.Errorf("a key of type %T: DKIM knows RSA and Ed25519", key)
 }
 
 func rsaBits(der []byte) int {

@@ -16,6 +16,10 @@ func SPFFor(sends bool) string {
 	return "v=spf1 -all"
 }
 
+// SPFHost is the record of a mail host's own name, which stands in for the
+// sender where there is none, RFC 7208 section 2.4.
+func SPFHost() string { return "v=spf1 a -all" }
+
 // Without is the record without the terms that drop picks.
 func (s *SPF) Without(drop func(Term) bool) *SPF {
 	return &SPF{Terms: slices.DeleteFunc(slices.Clone(s.Terms), drop)}
