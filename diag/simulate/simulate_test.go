@@ -349,13 +349,13 @@ func TestWholeDialogues(t *testing.T) {
 			> EHLO x
 			< 250-mail.example.com
 			< 250-PIPELINING
-			< 250-SIZE 100
+			< 250-SIZE 10
 			< 250-AUTH
 			< 250-ENHANCED
 			< 250 8BITMIME
-			> MAIL FROM:<a@example.org> SIZE=101
+			> MAIL FROM:<a@example.org> SIZE=11
 			< 552 5.3.4
-			> MAIL FROM:<a@example.org> SIZE=100
+			> MAIL FROM:<a@example.org> SIZE=10
 			< 250
 			> RCPT TO:<b@example.net>
 			< 250
