@@ -137,7 +137,7 @@ func (s screen) off(pick func(en, ja string) string) [][2]string {
 	if !s.cfg.Relay.Allow {
 		why := pick("relay.allow is false: this server only receives", "relay.allow が false なので、受信だけをします")
 		if noFile {
-			why = pick("nobody elsewhere could answer to @localhost; needs a configuration file", "@localhost には外から返信できないため。設定ファイルが必要です")
+			why = pick("needs a configuration file (@localhost gets no answers)", "設定ファイルが必要です（@localhost には返信が届きません）")
 		}
 		out = append(out, [2]string{pick("sending out", "外への送信"), why})
 	}

@@ -447,6 +447,9 @@ func TestPasswordIsNotShown(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
+	if _, ps := Parse("mailsrv.toml", []byte(good+"[relay.auth]\npassword = \"s3cret\n")); len(ps) != 1 || strings.Contains(ps.Error(), "s3cret") {
+		t.Errorf("a line that cannot be read: %v", ps)
+	}
 	js, err := json.Marshal(c)
 	if err != nil || strings.Contains(c.TOML()+string(js), "s3cret") {
 		t.Errorf("%v, shown as\n%s\n%s", err, c.TOML(), js)

@@ -104,7 +104,9 @@ func checkSyntax(data *[]byte) *Problem {
 		p.Line, p.Column = de.Position()
 		if lines := strings.Split(string(*data), "\n"); p.Line > 0 && p.Line <= len(lines) {
 			line := strings.TrimSpace(lines[p.Line-1])
-			p.Message += fmt.Sprintf(", in the line %q", clip(line, 60))
+			if !strings.Contains(line, "password") {
+				p.Message += fmt.Sprintf(", in the line %q", clip(line, 60))
+			}
 			if strings.ContainsAny(line, "“”„＂’‘＝") {
 				p.Message += `; quotes and = must be the plain ASCII ones: " ' =`
 			}
