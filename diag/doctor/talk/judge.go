@@ -70,7 +70,9 @@ func (r *Report) judge(ctx context.Context, opt Options, addrs []netip.Addr) {
 	r.Findings, r.Summary = out, diag.Summarize(out)
 }
 
-func (r *Report) hostPort() string { return net.JoinHostPort(r.Target.Host, strconv.Itoa(r.Target.Port)) }
+func (r *Report) hostPort() string {
+	return net.JoinHostPort(r.Target.Host, strconv.Itoa(r.Target.Port))
+}
 
 // failed is the finding of the stage that failed.
 func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, subject string) diag.Finding {
@@ -321,7 +323,7 @@ func (r *Report) diagnose(lang codes.Lang) []explain.Diagnosis {
 	case errors.As(f.err, &m) && r.TLS == nil:
 		add("tls-required", 0.7, f.words())
 	}
-	if f.stage == smtp.StageTLS && f.outcome != dial.Version || f.outcome == dial.Silent && r.worksWith(Implicit) {
+	if r.mismatch(f) {
 		add("tls-mismatch", 0.9, f.words())
 	}
 	if f.reply != "" {
@@ -338,6 +340,22 @@ func (r *Report) diagnose(lang codes.Lang) []explain.Diagnosis {
 		add("auth-failed", 0.6, f.words())
 	}
 	return out
+}
+
+// mismatch tells whether one side began with TLS and the other did not.
+// Silence and resets alone say nothing of the kind: then the other mode must
+// work on the same port.
+func (r *Report) mismatch(f *failure) bool {
+	if f.stage != smtp.StageTLS {
+		return f.outcome == dial.Silent && r.worksWith(Implicit)
+	}
+	switch f.outcome {
+	case dial.Version:
+		return false
+	case dial.Silent, dial.Drip, dial.Timeout, dial.Reset:
+		return r.worksWith(None)
+	}
+	return true
 }
 
 // worksWith tells whether the same port answers in another TLS mode.

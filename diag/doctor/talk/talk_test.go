@@ -318,6 +318,21 @@ func TestAlternatives(t *testing.T) {
 	}
 }
 
+// A port that says nothing to a TLS handshake is not one without
+// TLS, unless it answers without.
+func TestSilenceIsNoMismatch(t *testing.T) {
+	for script, want := range map[string]string{
+		"stall":                "server-timeout",
+		"raw +OK\\r\\n\nstall": "tls-mismatch",
+	} {
+		s := pop3test.Play(t, script)
+		r := run(t, Options{Protocol: POP3, Port: portOf(t, s.Addr), TLS: Implicit})
+		if r.Findings[0].ID != "probe.tls" || cause(r) != want {
+			t.Errorf("%q: %s %v: %s, want %s", script, r.Findings[0].ID, r.Findings[0].Evidence["outcome"], cause(r), want)
+		}
+	}
+}
+
 func TestRefusedAndUnknownName(t *testing.T) {
 	r := run(t, Options{Protocol: POP3, Port: 1})
 	if f := r.Findings[0]; f.ID != "probe.tcp" || f.Evidence["outcome"] != "refused" || f.Evidence["winsock"] != 10061 || !slices.Contains(f.Codes, "10061") || cause(r) != "connect-refused" {
