@@ -28,6 +28,7 @@ func TestQueueOnFullDisk(t *testing.T) {
 		}
 	})
 	r := start(t, c, nil)
+	r.pop(t, dial(t, r.addr(config.POP3))) // once it answers, it has written its run file
 	auth := smtp.PlainAuth("", r.user, r.password, "127.0.0.1")
 	ballast := filepath.Join(c.DataDir, "ballast")
 	_ = os.WriteFile(ballast, make([]byte, 2<<20), 0o600) // as much as there is room for
