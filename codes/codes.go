@@ -60,7 +60,7 @@ const (
 // Entry is one thing the catalogue knows.
 type Entry struct {
 	Code       string   `toml:"code"`       // canonical spelling: "0x800CCC0E", "10061", "5.7.1", "FAQ00", "pop3/in-use"
-	Family     string   `toml:"-"`          // the file it stands in: outlook, winsock, smtp, enhanced, text, ...
+	Family     string   `toml:"-"`          // the file it stands in: outlook, mapi, winsock, smtp, enhanced, text, ...
 	Symbol     string   `toml:"symbol"`     // its name in the field: WSAECONNREFUSED
 	Aliases    []string `toml:"aliases"`    // other spellings that mean exactly this
 	Cause      string   `toml:"cause"`      // word of the cause list this most often comes down to
@@ -108,7 +108,7 @@ func (e *Entry) Text(lang Lang) Text {
 func Lookup(key string) []*Entry {
 	ix := index()
 	var out []*Entry
-	for _, n := range ix.byKey[strings.ToUpper(key)] {
+	for _, n := range ix.find(key) {
 		if e := ix.entry(n); !slices.Contains(out, e) {
 			out = append(out, e)
 		}
@@ -119,8 +119,18 @@ func Lookup(key string) []*Entry {
 // Known tells whether a code, symbol or alias stands in the catalogue, without
 // decoding its entry.
 func Known(key string) bool {
-	_, ok := index().byKey[strings.ToUpper(key)]
+	_, ok := index().first[strings.ToUpper(key)]
 	return ok
+}
+
+// FamiliesWith returns the families that know a code, symbol or alias, without
+// decoding their entries.
+func FamiliesWith(key string) []string {
+	var out []string
+	for _, n := range index().find(key) {
+		out = append(out, index().at[n].family)
+	}
+	return out
 }
 
 // All returns every entry, family by family in file order.
@@ -128,7 +138,7 @@ func All() []*Entry {
 	ix := index()
 	out := make([]*Entry, len(ix.at))
 	for n := range ix.at {
-		out[n] = ix.entry(n)
+		out[n] = ix.entry(int32(n))
 	}
 	return out
 }
@@ -137,11 +147,12 @@ func All() []*Entry {
 // text stands; decoded entries are kept.
 type catalogue struct {
 	at    []place
-	byKey map[string][]int
-	keys  []string // as written, for Suggest
+	first map[string]int32   // by key in capitals: the first entry that has it
+	more  map[string][]int32 // the others, where several families know one number
+	keys  []string           // as written, for Suggest
 
 	mu      sync.Mutex
-	decoded map[int]*Entry
+	decoded map[int32]*Entry
 }
 
 type place struct {
@@ -152,17 +163,18 @@ type place struct {
 var index = sync.OnceValue(newIndex)
 
 func newIndex() *catalogue {
-	ix := &catalogue{byKey: map[string][]int{}, decoded: map[int]*Entry{}}
+	ix := &catalogue{first: make(map[string]int32, 4096), more: map[string][]int32{}, decoded: map[int32]*Entry{}}
 	for _, family := range families {
 		for _, chunk := range chunks(family.data, "[[entry]]") {
-			n := len(ix.at)
+			n := int32(len(ix.at))
 			ix.at = append(ix.at, place{family.name, chunk})
 			for _, k := range chunkKeys(chunk) {
 				up := strings.ToUpper(k)
-				if at := ix.byKey[up]; len(at) > 0 && at[len(at)-1] == n {
-					continue
+				if other, ok := ix.first[up]; !ok {
+					ix.first[up] = n
+				} else if other != n {
+					ix.more[up] = append(ix.more[up], n)
 				}
-				ix.byKey[up] = append(ix.byKey[up], n)
 				ix.keys = append(ix.keys, k)
 			}
 		}
@@ -170,7 +182,17 @@ func newIndex() *catalogue {
 	return ix
 }
 
-func (ix *catalogue) entry(n int) *Entry {
+// find returns the entries with a code, symbol or alias.
+func (ix *catalogue) find(key string) []int32 {
+	key = strings.ToUpper(key)
+	n, ok := ix.first[key]
+	if !ok {
+		return nil
+	}
+	return append([]int32{n}, ix.more[key]...)
+}
+
+func (ix *catalogue) entry(n int32) *Entry {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	if e := ix.decoded[n]; e != nil {

@@ -12,12 +12,18 @@ import (
 var (
 	//go:embed data/outlook.toml
 	outlookData string
+	//go:embed data/mapi.toml
+	mapiData string
 	//go:embed data/winsock.toml
 	winsockData string
+	//go:embed data/errno.toml
+	errnoData string
 	//go:embed data/smtp.toml
 	smtpData string
 	//go:embed data/enhanced.toml
 	enhancedData string
+	//go:embed data/vendor.toml
+	vendorData string
 	//go:embed data/argosoft.toml
 	argosoftData string
 	//go:embed data/wiz98.toml
@@ -47,9 +53,12 @@ var (
 // at the top of its file.
 var families = []struct{ name, data string }{
 	{"outlook", outlookData},
+	{"mapi", mapiData},
 	{"winsock", winsockData},
+	{"errno", errnoData},
 	{"smtp", smtpData},
 	{"enhanced", enhancedData},
+	{"vendor", vendorData},
 	{"argosoft", argosoftData},
 	{"wiz98", wiz98Data},
 	{"text", textData},
@@ -93,7 +102,7 @@ func headerAt(s, header string) int {
 }
 
 // chunkKeys reads an entry's code, symbol and aliases off its leading lines.
-// The format test holds that these three stand on one line each.
+// The format test holds that these three stand on one line each, in this order.
 func chunkKeys(chunk string) []string {
 	var out []string
 	for line := range headLines(chunk) {
@@ -104,7 +113,7 @@ func chunkKeys(chunk string) []string {
 				out = append(out, s)
 			}
 		case "aliases":
-			out = append(out, quoted(value)...)
+			return append(out, quoted(value)...) // the last of the three
 		}
 	}
 	return out

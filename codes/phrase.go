@@ -164,7 +164,7 @@ type textTable struct {
 }
 
 type textPhrases struct {
-	n            int // of the entry in the index
+	n            int32 // of the entry in the index
 	code, cause  string
 	phrases, not span
 }
@@ -180,7 +180,7 @@ var textIndex = sync.OnceValue(func() *textTable {
 		}
 		head, _, _ := strings.Cut(p.chunk, "\n[entry.")
 		keys := chunkLists(head)
-		t.entries = append(t.entries, textPhrases{n, keys["code"][0], keys["cause"][0], all.add(keys["phrases"]), all.add(keys["not"])})
+		t.entries = append(t.entries, textPhrases{int32(n), keys["code"][0], keys["cause"][0], all.add(keys["phrases"]), all.add(keys["not"])})
 	}
 	t.finder = newPhraseFinder(all)
 	return &t

@@ -67,8 +67,7 @@ func spell(s string) ([]code, bool) {
 	if e := ByID(s); e != nil {
 		return []code{{kind: kindSymbol, canon: e.Code, raw: s, end: len(s)}}, true
 	}
-	up := strings.ToUpper(s)
-	if _, ok := moreCodes()[up]; ok || isErrnoName(up) {
+	if up := strings.ToUpper(s); isErrnoName(up) {
 		return []code{{kind: kindSymbol, canon: up, raw: s, end: len(s)}}, true
 	}
 	return nil, false

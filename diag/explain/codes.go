@@ -217,15 +217,28 @@ func scanSymbol(s string, i int) []code {
 		}
 		return nil
 	}
-	_, listed := moreCodes()[word]
-	switch {
-	case listed:
-	case strings.HasPrefix(word, "WSA") && codes.Known(word):
-	case strings.HasPrefix(word, "E") && isErrnoName(word):
-	default:
+	if !errorName(word) {
 		return scanHex(s, i)
 	}
 	return []code{{kind: kindSymbol, canon: word, raw: word, at: i, end: end}}
+}
+
+// errorName tells names of errors from other words in capitals: what Winsock,
+// Unix and MAPI define, and names with an underscore such as
+// SSL_ERROR_BAD_CERT_DOMAIN.
+func errorName(word string) bool {
+	if strings.HasPrefix(word, "E") && isErrnoName(word) {
+		return true
+	}
+	for _, family := range codes.FamiliesWith(word) {
+		switch family {
+		case "winsock", "mapi", "errno":
+			return true
+		case "text":
+			return strings.Contains(word, "_") || strings.HasPrefix(word, "E") || word == "NXDOMAIN" || word == "SERVFAIL"
+		}
+	}
+	return false
 }
 
 func isErrnoName(word string) bool {

@@ -209,6 +209,9 @@ func replyIn(line string) int {
 	}
 	if i := strings.IndexByte(line, '['); i >= 0 {
 		if word, _, ok := strings.Cut(line[i+1:], "]"); ok && responseCodes[word] {
+			if strings.HasSuffix(line[:i], "NO ") || strings.HasSuffix(line[:i], "BAD ") {
+				i = strings.LastIndexByte(line[:i-1], ' ') + 1
+			}
 			return i
 		}
 	}

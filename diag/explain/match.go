@@ -12,11 +12,11 @@ import (
 
 // familiesOf says where each kind of code is looked up.
 var familiesOf = map[codeKind][]string{
-	kindHResult:  {"outlook", "winsock"},
-	kindSocket:   {"winsock"},
-	kindErrno:    {"winsock"},
+	kindHResult:  {"outlook", "mapi", "winsock", "text"},
+	kindSocket:   {"winsock", "text"},
+	kindErrno:    {"winsock", "errno"},
 	kindReply:    {"smtp"},
-	kindEnhanced: {"enhanced"},
+	kindEnhanced: {"enhanced", "vendor"},
 }
 
 // entries returns what the catalogue knows of a code. An unknown reply or status
@@ -31,12 +31,8 @@ func (c code) entries() []*codes.Entry {
 	case kindEnhanced:
 		keys = append(keys, "x"+c.canon[1:3]+".x", c.canon[:1]+".x.x")
 	case kindHResult:
-		// What Windows wraps; for its small general numbers the table knows what
-		// mail programs mean by them.
-		if _, better := moreCodes()[c.canon]; !better {
-			if n, ok := win32Of(c.canon); ok {
-				keys = append(keys, strconv.Itoa(n))
-			}
+		if n, ok := win32Of(c.canon); ok { // what Windows wraps
+			keys = append(keys, strconv.Itoa(n))
 		}
 	}
 	for _, k := range keys {
@@ -53,14 +49,9 @@ func (c code) entries() []*codes.Entry {
 	return nil
 }
 
-// meaning is the entry and the cause that a code comes down to. The table of
-// further codes counts where the catalogue has only the class.
+// meaning is the entry and the cause that a code comes down to.
 func (c code) meaning() (*codes.Entry, string) {
-	es := c.entries()
-	if m, ok := moreCodes()[c.canon]; ok && (len(es) == 0 || !strings.EqualFold(es[0].Code, c.canon) && c.kind == kindEnhanced && !codes.Known(c.canon)) {
-		return nil, m.cause
-	}
-	if len(es) > 0 {
+	if es := c.entries(); len(es) > 0 {
 		return es[0], es[0].Cause
 	}
 	return nil, ""
@@ -155,22 +146,14 @@ func (c code) matches(lang codes.Lang) []Match {
 	es := c.entries()
 	family := map[codeKind]string{kindHResult: "windows", kindSocket: "winsock", kindErrno: "errno", kindReply: "smtp", kindEnhanced: "enhanced", kindSymbol: "symbol"}[c.kind]
 	if len(es) == 0 {
-		m := Match{Code: c.canon, Family: family, DerivedFrom: c.from}
-		if x, ok := moreCodes()[c.canon]; ok {
-			m.Symbol = x.symbol
-			if cause := codes.CauseOf(x.cause); cause != nil {
-				t := cause.Text(lang)
-				m.Title, m.Meaning, m.Fixes, m.Who, m.Temporary = t.Title, t.Why, t.Fixes, cause.Who, cause.Temporary
-			}
-		}
-		return []Match{m.withRaw(c.raw)}
+		return []Match{Match{Code: c.canon, Family: family, DerivedFrom: c.from}.withRaw(c.raw)}
 	}
 	var out []Match
 	for i, e := range es {
 		m := entryMatch(e, c.canon, lang)
 		m.DerivedFrom = c.from
 		switch {
-		case c.kind == kindSymbol:
+		case c.kind == kindSymbol && (e.Family != "text" || strings.EqualFold(e.Code, c.canon) || !strings.Contains(c.canon, "_")):
 			m.Code = e.Code // a name stands for its number
 		case c.kind == kindErrno:
 			m.Family, m.Symbol = family, c.symbol

@@ -1,19 +1,15 @@
 package explain
 
 import (
-	_ "embed" // the data files
+	_ "embed" // the data file
 	"strings"
-	"sync"
 )
 
-// What may be corrected without touching code: see the comment at the top of
-// each file.
-var (
-	//go:embed data/labels.txt
-	labelsFile string
-	//go:embed data/more.txt
-	moreFile string
-)
+// The labels may be corrected without touching code: see the comment at the top
+// of the file.
+//
+//go:embed data/labels.txt
+var labelsFile string
 
 // section is one "[name words...]" part of a data file, with its lines.
 type section struct {
@@ -40,22 +36,3 @@ func sections(file string) []section {
 	}
 	return out
 }
-
-// more is a code that the catalogue has no entry for, but whose cause is known.
-type more struct {
-	symbol, cause string
-}
-
-var moreCodes = sync.OnceValue(func() map[string]more {
-	m := map[string]more{}
-	for _, s := range sections(moreFile) {
-		for _, line := range s.lines {
-			code, symbol, _ := strings.Cut(line, " ")
-			m[code] = more{symbol: strings.TrimSpace(symbol), cause: s.name}
-			if symbol != "" && symbol != code {
-				m[strings.TrimSpace(symbol)] = more{cause: s.name}
-			}
-		}
-	}
-	return m
-})

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"mailsrv/codes"
@@ -28,32 +27,6 @@ func TestSentencesAreQuietInProse(t *testing.T) {
 	}
 	if err := lines.Err(); err != nil || n < 40 {
 		t.Errorf("%d lines: %v", n, err)
-	}
-}
-
-func TestMoreCodes(t *testing.T) {
-	for _, s := range sections(moreFile) {
-		if !slices.Contains(codes.CauseWords, s.name) || s.name == "none" {
-			t.Errorf("[%s] is no cause", s.name)
-		}
-		for _, line := range s.lines {
-			code, symbol, _ := strings.Cut(line, " ")
-			c, ok := spell(code)
-			if !ok || len(c) != 1 || c[0].canon != code && !codes.Known(code) {
-				t.Errorf("%q is not read as a code: %v", code, c)
-				continue
-			}
-			if symbol != strings.ToUpper(symbol) || strings.Contains(symbol, " ") {
-				t.Errorf("%s: symbol %q", code, symbol)
-			}
-			r := Explain([]byte(code), codes.English)
-			if len(r.Matches) == 0 || r.Matches[0].Title == "" || len(r.Matches[0].Fixes) == 0 || !r.Recognised() {
-				t.Errorf("%s: %+v", code, r)
-			}
-			if !codes.Known(code) && (len(r.Diagnosis) == 0 || r.Diagnosis[0].Cause != s.name) {
-				t.Errorf("%s: %+v, want %s", code, r.Diagnosis, s.name)
-			}
-		}
 	}
 }
 

@@ -80,7 +80,8 @@ func matchWords(s string, server bool) []word {
 
 // partOf tells whether w is only a piece of what other found: "access denied"
 // in "relay access denied", "authentication failure" in "temporary
-// authentication failure". The longer phrase says what was meant.
+// authentication failure". The longer phrase says what was meant. Of sentences
+// that merely overlap the longer one counts.
 func (w word) partOf(other word) bool {
 	if w.entry != nil && other.entry != nil { // the catalogue's own order decides, but not on a mere piece
 		return other.order < w.order && other.solid > w.solid && strings.Contains(other.words, w.words)
@@ -88,6 +89,6 @@ func (w word) partOf(other word) bool {
 	if other.solid <= w.solid || other.cause == w.cause || other.weak && !w.weak {
 		return false
 	}
-	return strings.Contains(other.words, w.words) ||
+	return strings.Contains(other.words, w.words) || w.entry == nil &&
 		w.at < other.at+len(other.words) && other.at < w.at+len(w.words) && !strings.ContainsFunc(w.words+other.words, isCJK)
 }
