@@ -383,7 +383,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := strings.Split(string(b), "\n")
-	for _, file := range []string{"faulty.txt", "healthy.txt"} {
+	for _, file := range []string{"faulty.txt", "healthy.txt", "second.txt"} {
 		for _, s := range readScenarios(t, file) {
 			t.Run(strings.TrimSuffix(file, ".txt")+"/"+s.name, func(t *testing.T) {
 				t.Parallel()

@@ -51,7 +51,7 @@ var globalUnicast6 = netip.MustParsePrefix("2000::/3")
 // addressKind says what kind of unreachable address a is; empty when it is an
 // ordinary public one. What the dial map lists counts as public.
 func addressKind(a netip.Addr, m *dial.Map) string {
-	if m.Lists(a) {
+	if !a.Is4In6() && m.Lists(a) { // the map means the IPv4 address itself
 		return ""
 	}
 	for _, s := range special {
