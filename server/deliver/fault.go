@@ -115,10 +115,6 @@ func tlsCause(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
 		return causeTLS
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		return causeTLSVersion
-	}
 	if cause, _ := netFault(err); cause != causeUnknown {
 		return cause
 	}
