@@ -99,7 +99,9 @@ func (d *dnsRecords) setup(args []string) (*checkmx.Setup, error) {
 		if err != nil {
 			return nil, err
 		}
-		domains, s.Hostname, s.Services = cfg.Domains, cfg.Hostname, userServices(cfg)
+		literal := func(d string) bool { return strings.HasPrefix(d, "[") } // has no records
+		domains = slices.DeleteFunc(slices.Clone(cfg.Domains), literal)
+		s.Hostname, s.Services = cfg.Hostname, userServices(cfg)
 	} else {
 		s.Services = []checkmx.ServicePort{{Name: "submissions", Port: 465}, {Name: "submission", Port: 587}, {Name: "pop3s", Port: 995}}
 	}
