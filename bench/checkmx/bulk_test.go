@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package checkmx_test
 
@@ -12,10 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -93,7 +91,7 @@ func TestBulk(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func(ctx context.Context, args ...string) *exec.Cmd {
-		all := append([]string{"check-mx", "--file", list, "--output", out, "--no-smtp", "--no-dnsbl", "--jobs", "32", "--timeout", "1s", "--json", "--resolver", pc.LocalAddr().String()}, args...)
+		all := append([]string{"check-mx", "--file", list, "--output", out, "--no-smtp", "--no-dnsbl", "--jobs", "32", "--timeout", "3s", "--json", "--resolver", pc.LocalAddr().String()}, args...)
 		if families := only(); families != nil {
 			all = append(all, "--only", strings.Join(families, ","))
 		}
@@ -115,17 +113,39 @@ func TestBulk(t *testing.T) {
 	done := lines(t, out)
 	began := time.Now()
 	second := start(context.Background(), "--resume")
-	_ = second.Run()
-	took := time.Since(began)
-	rss := int64(second.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
-	if runtime.GOOS != "darwin" {
-		rss <<= 10
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = second.Wait(); close(ended) }()
+	var rss int64
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		case <-time.After(50 * time.Millisecond):
+			rss = max(rss, peak(second.Process.Pid))
+		}
+	}
+	took := time.Since(began)
 	t.Logf("%d domains, then %d in %s: %.0f/s, at most %d MB", done, n-done, took.Round(time.Millisecond), float64(n-done)/took.Seconds(), rss>>20)
-	if rss > bulkRSS {
+	if rss == 0 || rss > bulkRSS {
 		t.Errorf("%d MB of memory", rss>>20)
 	}
 	check(t, out, n)
+}
+
+// peak is the most memory that a process has had, in octets. Its ru_maxrss would
+// not do: that begins with what its parent had.
+func peak(pid int) int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	f := strings.Fields(after)
+	if len(f) == 0 {
+		return 0 // it has just ended
+	}
+	kb, _ := strconv.ParseInt(f[0], 10, 64)
+	return kb << 10
 }
 
 func lines(t *testing.T, file string) int {

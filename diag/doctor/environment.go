@@ -163,7 +163,7 @@ func underAny(path string, dirs []string) bool {
 // messages of the greatest size allowed.
 func (c *Case) room() []diag.Finding {
 	v, err := host.VolumeOf(c.Config.DataDir)
-	if err != nil {
+	if err != nil || v.Size == 0 { // no volume that holds files, such as /proc
 		return nil // data_dir_unwritable has said what is wrong
 	}
 	var out []diag.Finding

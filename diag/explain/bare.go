@@ -23,13 +23,23 @@ func (f *facts) readBare() bool {
 		f.codes = c
 		return true
 	}
+	if joined := strings.ReplaceAll(s, " ", ""); len(joined) <= 8 && codes.Known(joined) { // "FAQ 00"
+		f.codes, _ = spell(joined)
+		return true
+	}
 	var found []code
+	cues := 0
 	for _, token := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" \t\n,;:=()[]\"'#", r) }) {
 		if c, ok := spellNumber(token); ok {
 			found = append(found, c...)
 		} else if !cueWord(token) {
 			return f.nearMiss(s)
+		} else {
+			cues++
 		}
+	}
+	if cues > 0 && len(found) > 1 {
+		return false // several labelled fields are a dialog: they are judged together
 	}
 	f.codes = found
 	return len(found) > 0
