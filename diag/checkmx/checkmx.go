@@ -244,16 +244,25 @@ var instead = []string{"mx.null", "ns.unknown", "mtasts.missing", "tlsrpt.missin
 // always are the families to judge even when the domain's MX could not be had.
 var always = []string{"domain", "dns", "dnssec", "ns"}
 
+// obstacles are those of them that can be why.
+var obstacles = []string{"domain", "dns", "dnssec"}
+
 func (c *Checker) report(f *Facts) *Report {
 	r := &Report{Domain: f.Domain, MX: []MX{}, Records: f.records(), Findings: []diag.Finding{}, Publish: []Publish{}, Facts: f}
 	for _, h := range f.Hosts {
 		r.MX = append(r.MX, h.row())
 	}
 	for _, fam := range families {
-		if f.stopped() && !slices.Contains(always, fam.name) || !c.want(fam.name) {
+		// What keeps all others from being judged is said even when it was not
+		// asked for: a domain nothing is known about must not look healthy.
+		unasked := !c.want(fam.name)
+		if unasked && !(f.stopped() && slices.Contains(obstacles, fam.name)) || f.stopped() && !slices.Contains(always, fam.name) {
 			continue
 		}
 		j := c.judge(f, fam)
+		if unasked {
+			j.out = slices.DeleteFunc(j.out, func(x diag.Finding) bool { return x.Status != diag.Fail && x.Status != diag.Skip })
+		}
 		r.Findings = append(r.Findings, j.out...)
 		r.Publish = append(r.Publish, j.pub...)
 	}

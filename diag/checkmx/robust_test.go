@@ -160,6 +160,23 @@ func TestHarmlessTexts(t *testing.T) {
 	}
 }
 
+// What keeps the checks that were asked for from being made is said.
+func TestObstacle(t *testing.T) {
+	mxOnly := func(o *Options) { o.Only = []string{"mx", "spf"} }
+	for zone, want := range map[string]string{
+		"!silent .": "skip dns.timeout example.test", "!servfail .example.test.": "fail dns.servfail example.test",
+		healthy + "!bogus example.test.": "fail dnssec.bogus example.test", "other.test. A 192.0.2.1": "fail domain.nxdomain example.test",
+	} {
+		r := lab{zone: zone, opt: mxOnly}.check(t)
+		if d := cmp.Diff([]string{want}, ids(r, diag.Fail, diag.Warn, diag.Skip, diag.Info, diag.OK)); d != "" {
+			t.Errorf("%s (-want +got): %s", zone, d)
+		}
+		if unknown := strings.HasPrefix(want, "skip"); r.Unknown() != unknown {
+			t.Errorf("%s: unknown is %t", zone, r.Unknown())
+		}
+	}
+}
+
 // What this machine cannot reach is unknown, not broken.
 func TestNoWayThere(t *testing.T) {
 	r := servers(t, world, allGood(nil)).check(t)
