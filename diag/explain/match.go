@@ -29,7 +29,10 @@ func (c code) entries() []*codes.Entry {
 	case kindReply:
 		keys = append(keys, c.canon[:1]+"xx")
 	case kindEnhanced:
-		keys = append(keys, "x"+c.canon[1:3]+".x", c.canon[:1]+".x.x")
+		if c.canon[0] != '2' { // whatever the subject, class 2 is success
+			keys = append(keys, "x"+c.canon[1:3]+".x")
+		}
+		keys = append(keys, c.canon[:1]+".x.x")
 	case kindHResult:
 		if n, ok := win32Of(c.canon); ok { // what Windows wraps
 			keys = append(keys, strconv.Itoa(n))
