@@ -195,7 +195,9 @@ func replyIn(line string) int {
 		return i
 	}
 	for _, c := range scanCodes(line) {
-		if c.kind == kindReply && (!c.weak || lineStart(line, c.at)) && strings.TrimSpace(line[c.end:]) != "" && mailish(line[c.end:]) {
+		// "Server Error: 553, Error Number: ..." is a field's value, no reply.
+		isValue := strings.HasPrefix(line[c.end:], ",") || strings.HasPrefix(line[c.end:], "、")
+		if c.kind == kindReply && !isValue && (!c.weak || lineStart(line, c.at)) && strings.TrimSpace(line[c.end:]) != "" && mailish(line[c.end:]) {
 			return c.at
 		}
 		if c.kind == kindEnhanced && c.from == "" && (!c.weak || mailish(line[c.end:])) && len(line) > c.end+3 {
