@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"mailsrv/probes/spool"
 )
@@ -19,10 +18,11 @@ type mboxWriter struct {
 	w     *bufio.Writer
 	n     int64 // octets written
 	ends  int   // line ends at the end
+	last  byte
 	begun []begun
 }
 
-// begun is a message, or a part with several, that was written.
+// begun is a message that was written.
 type begun struct {
 	offset int64
 	hash   [32]byte
@@ -39,6 +39,7 @@ func (m *mboxWriter) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
 	m.n += int64(n)
 	for _, c := range p[max(0, n-4):n] {
+		m.last = c
 		switch c {
 		case '\n':
 			m.ends++
@@ -57,7 +58,7 @@ func (m *mboxWriter) message(hash [32]byte, r io.Reader) error {
 	if _, err := io.Copy(m, r); err != nil {
 		return err
 	}
-	for m.ends < 2 {
+	for m.ends < 2 || m.last != '\n' {
 		if _, err := m.Write([]byte("\n")); err != nil {
 			return err
 		}
@@ -69,13 +70,10 @@ func (m *mboxWriter) message(hash [32]byte, r io.Reader) error {
 // of this program or of the disk; nothing is replaced then.
 var errProof = errors.New("the new file did not pass the check; nothing was changed")
 
-// prove reads a written mailbox as every mail program would and makes sure that
-// each message begins where it was written, with the content it should have.
-func prove(ctx context.Context, f *os.File, written []begun) (spool.Source, []spool.Part, error) {
-	s, err := spool.ReadSource(ctx, f)
-	if err != nil {
-		return s, nil, err
-	}
+// prove looks at a written mailbox as every mail program would and makes sure
+// that each message begins where it was written, with the content it should
+// have.
+func prove(s spool.Source, written []begun) ([]spool.Part, error) {
 	starts := map[int64]bool{}
 	for _, m := range s.Messages {
 		starts[m.Offset] = true
@@ -88,14 +86,14 @@ func prove(ctx context.Context, f *os.File, written []begun) (spool.Source, []sp
 		}
 		p := spool.Part{Offset: b.offset, Length: end - b.offset}
 		if p.Hash = spool.Hash(s.Open(p)); !starts[b.offset] || p.Hash != b.hash {
-			return s, nil, fmt.Errorf("message at octet %d: %w", b.offset, errProof)
+			return nil, fmt.Errorf("message at octet %d: %w", b.offset, errProof)
 		}
 		parts = append(parts, p)
 	}
 	if len(written) == 0 && s.Size > 0 || len(written) > 0 && written[0].offset != 0 {
-		return s, nil, errProof
+		return nil, errProof
 	}
-	return s, parts, nil
+	return parts, nil
 }
 
 // withoutLength leaves the Content-Length field out of a message: it is wrong,

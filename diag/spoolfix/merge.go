@@ -59,12 +59,13 @@ func newPlan(pop, sp spool.Source) plan {
 	return p
 }
 
-// write puts the pieces one after another.
-func (p plan) write(ctx context.Context, w io.Writer) ([]begun, error) {
+// write puts the pieces one after another. A Content-Length that is wrong is
+// left out; without lengths all are.
+func (p plan) write(ctx context.Context, w io.Writer, lengths bool) ([]begun, error) {
 	m := newMboxWriter(ctx, w)
 	for _, x := range p.order {
 		r := x.from.Open(x.part)
-		if !measured(x.from, x.part) {
+		if !lengths || !measured(x.from, x.part) {
 			r = withoutLength(r, -1)
 		}
 		if err := m.message(x.part.Hash, r); err != nil {
@@ -90,14 +91,8 @@ func measured(s spool.Source, p spool.Part) bool {
 
 // count fills in the numbers of messages.
 func (p plan) count() merged {
-	m := merged{hashes: []string{}}
-	for _, parts := range [][]spool.Part{p.a, p.b} {
-		for _, x := range parts {
-			m.before += x.Messages
-		}
-	}
+	m := merged{before: len(p.a) + len(p.b), after: len(p.order), hashes: []string{}}
 	for _, x := range p.order {
-		m.after += x.part.Messages
 		m.hashes = append(m.hashes, fmt.Sprintf("%x", x.part.Hash))
 	}
 	m.duplicates = m.before - m.after
@@ -244,20 +239,11 @@ func (d *disk) read(ctx context.Context, pop, old *os.File) (plan, error) {
 // replace writes the planned mailbox and puts it in place of the old one.
 func (d *disk) replace(ctx context.Context, h *hold, path string, old *os.File, like fs.FileInfo, mode fs.FileMode, p plan) error {
 	tmp := filepath.Join(filepath.Dir(path), newName(filepath.Base(path)))
-	var written []begun
-	f, err := d.writeNew(tmp, like, mode, func(w io.Writer) (err error) {
-		written, err = p.write(ctx, w)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	_, parts, err := prove(ctx, f, written)
-	if err == nil {
-		err = p.complete(parts)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	err := d.writeProven(ctx, tmp, like, mode, p, true)
+	if errors.Is(err, errProof) {
+		// A Content-Length that was right by chance means something else among
+		// other messages.
+		err = d.writeProven(ctx, tmp, like, mode, p, false)
 	}
 	if err == nil {
 		err = d.put(ctx, h, tmp, path, old)
@@ -266,6 +252,27 @@ func (d *disk) replace(ctx context.Context, h *hold, path string, old *os.File, 
 		d.discard(tmp)
 	}
 	return err
+}
+
+func (d *disk) writeProven(ctx context.Context, tmp string, like fs.FileInfo, mode fs.FileMode, p plan, lengths bool) error {
+	var written []begun
+	f, err := d.writeNew(tmp, like, mode, func(w io.Writer) (err error) {
+		written, err = p.write(ctx, w, lengths)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := spool.ReadSource(ctx, f)
+	if err != nil {
+		return err
+	}
+	parts, err := prove(s, written)
+	if err != nil {
+		return err
+	}
+	return p.complete(parts)
 }
 
 // put renames a written file into its place. A program that opened the old one

@@ -28,16 +28,18 @@ func ReadSource(ctx context.Context, f *os.File) (Source, error) {
 	return Source{m, f, info.Size()}, err
 }
 
-// Part is what of a mailbox is kept or left out as a whole: a message with what
-// looks like a From line inside it, or text that belongs to no message.
+// Part is what of a mailbox is kept or left out as a whole: a message, or text
+// that belongs to none.
 type Part struct {
 	Offset, Length int64
+	// Headless: most likely a piece of the part before it, in which a line looks
+	// like a From line.
+	Headless bool
 	// Lead takes the place of the first Skip octets, for a message that does
 	// not begin as it must. See MendedFrom.
-	Lead     string
-	Skip     int64
-	Messages int
-	Hash     [32]byte // of the part as it should be, without the lines that do not count
+	Lead string
+	Skip int64
+	Hash [32]byte // of the part as it should be, without the lines that do not count
 
 	// Twin is the part of the other mailbox that is the same or, with Cut, the
 	// one that this one is the beginning of; -1: none.
@@ -69,30 +71,22 @@ func (s Source) Parts() []Part {
 	}
 	if len(s.Messages) > 0 {
 		if from, to := s.text(0, s.Messages[0].Offset); from < to {
-			add(Part{Offset: from, Length: to - from, Lead: foundHead, Messages: 1})
+			add(Part{Offset: from, Length: to - from, Lead: foundHead})
 		}
 	}
 	for _, m := range s.Messages {
-		switch last := len(out) - 1; {
-		case m.From == NoBeginning:
+		if m.From == NoBeginning {
 			if from, to := s.text(m.Offset, m.End()); from < to {
-				add(Part{Offset: from, Length: to - from, Lead: foundHead, Messages: 1})
+				add(Part{Offset: from, Length: to - from, Lead: foundHead})
 			}
-		case m.Headless && last >= 0 && out[last].End() == m.Offset:
-			p := &out[last]
-			p.Length += m.Length
-			p.Messages++
-			p.Hash = Hash(s.Open(*p))
-		default:
-			lead, skip := MendedFrom(s.R, m)
-			p := Part{Offset: m.Offset, Length: m.Length, Lead: lead, Skip: skip, Messages: 1}
-			if lead != "" {
-				add(p)
-				continue
-			}
-			p.Twin, p.Hash = -1, m.Hash
-			out = append(out, p)
+			continue
 		}
+		p := Part{Offset: m.Offset, Length: m.Length, Headless: m.Headless, Hash: m.Hash, Twin: -1}
+		if p.Lead, p.Skip = MendedFrom(s.R, m); p.Lead != "" {
+			add(p)
+			continue
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -130,12 +124,10 @@ func Hash(r io.Reader) [32]byte {
 func Align(a, b Source) (pa, pb []Part) {
 	x, y := &side{src: a, parts: a.Parts()}, &side{src: b, parts: b.Parts()}
 	pairEqual(x, y)
-	splitFragment(x, y)
-	splitFragment(y, x)
+	pairFragments(x, y)
+	pairFragments(y, x)
 	pairCut(x, y)
 	pairCut(y, x)
-	splitGlued(x, y)
-	splitGlued(y, x)
 	return x.parts, y.parts
 }
 
@@ -147,16 +139,26 @@ type side struct {
 // free tells whether part i has found nothing in the other mailbox yet.
 func (s *side) free(i int) bool { return s.parts[i].Twin < 0 && !s.parts[i].Whole }
 
-// pairEqual pairs the free parts that are the same, in order.
+// pairEqual pairs the free parts that are the same, in order. Pieces of messages
+// are the same only where the messages are: two messages may quote the same.
 func pairEqual(x, y *side) {
 	at := map[[32]byte][]int{}
 	for i := range y.parts {
-		if y.free(i) {
+		if y.free(i) && !y.parts[i].Headless {
 			at[y.parts[i].Hash] = append(at[y.parts[i].Hash], i)
 		}
 	}
 	for i := range x.parts {
 		h := x.parts[i].Hash
+		if x.parts[i].Headless {
+			if i > 0 && x.free(i) && x.parts[i-1].Twin >= 0 && !x.parts[i-1].Cut {
+				k := x.parts[i-1].Twin + 1
+				if k < len(y.parts) && y.free(k) && y.parts[k].Headless && y.parts[k].Hash == h {
+					x.parts[i].Twin, y.parts[k].Twin = k, i
+				}
+			}
+			continue
+		}
 		if same := at[h]; x.free(i) && len(same) > 0 {
 			x.parts[i].Twin, y.parts[same[0]].Twin = same[0], i
 			at[h] = same[1:]
@@ -184,8 +186,11 @@ func (s *side) firstLine(i int) string {
 }
 
 // pairCut finds the parts of x that are the beginning of one of y. What looked
-// like a From line inside a message may have made several parts of it.
+// like a From line inside a message may have made several parts of it; and a
+// program that found a message cut inside a line may have added the next one
+// right there.
 func pairCut(x, y *side) {
+	y.dropFragment(x)
 	whole := y.byFirstLine()
 	if len(whole) == 0 {
 		return
@@ -198,161 +203,226 @@ func pairCut(x, y *side) {
 			if !y.free(u) {
 				continue
 			}
-			n := 0
-			for j := i; j < len(x.parts) && x.free(j) && x.begins(i, j, y, u); j++ {
-				n++
+			j := i // the first that does not belong to it
+			for j < len(x.parts) && x.free(j) && x.begins(i, j, x.ends(j, y), y, u) {
+				j++
 			}
-			if n > 0 {
-				x.cut(i, n, y, u)
-				i += n - 1
+			if j < len(x.parts) && x.free(j) && x.splitGlued(i, j, y, u) {
+				j++
+			}
+			if j > i {
+				x.cut(i, j, y, u)
+				i = j - 1
 				break
 			}
 		}
 	}
 }
 
-// cut notes that n parts from i on are the beginning of part u of y.
-func (s *side) cut(i, n int, y *side, u int) {
+// pairFragments finds the parts of x that are one of y, but for the beginning of
+// the next From line behind it.
+func pairFragments(x, y *side) {
+	var whole map[string][]int
+	for i := range x.parts {
+		if !x.free(i) {
+			continue
+		}
+		ends := x.ends(i, y)
+		if len(ends) < 2 {
+			continue
+		}
+		if whole == nil {
+			whole = y.byFirstLine()
+		}
+		for _, u := range whole[x.firstLine(i)] {
+			if y.free(u) && x.begins(i, i, ends[1:], y, u) {
+				x.cut(i, i+1, y, u)
+				break
+			}
+		}
+	}
+}
+
+// cut notes that the parts from i up to j are the beginning of part u of y.
+func (s *side) cut(i, j int, y *side, u int) {
 	y.parts[u].Whole = true
-	for k := i; k < i+n; k++ {
+	for k := i; k < j; k++ {
 		s.parts[k].Twin, s.parts[k].Cut = u, true
 	}
 }
 
-// begins tells whether the parts i to j together are the beginning of part u
-// of y.
-func (s *side) begins(i, j int, y *side, u int) bool {
-	end, inLine := s.tail(j)
-	return begins(normalize(y.src.Open(y.parts[u])), normalize(s.src.open(s.parts[i], end)), inLine)
+// ending is where a message may have been cut.
+type ending struct {
+	at     int64
+	inLine bool // maybe inside a line
 }
 
-// tail is where part i ends, without the NUL octets of a file system that never
-// wrote what belongs there; inLine tells that it may end inside a line.
-func (s *side) tail(i int) (end int64, inLine bool) {
+// begins tells whether the parts i to j, up to one of the endings, are the
+// beginning of part u of y.
+func (s *side) begins(i, j int, ends []ending, y *side, u int) bool {
+	return slices.ContainsFunc(ends, func(e ending) bool {
+		return e.at > s.parts[i].Offset+s.parts[i].Skip && begins(normalize(y.src.Open(y.parts[u])), normalize(s.src.open(s.parts[i], e.at)), e.inLine)
+	})
+}
+
+// ends is where part i may have been cut.
+func (s *side) ends(i int, y *side) []ending {
 	p := s.parts[i]
 	buf := make([]byte, min(p.Length, 64<<10))
 	if _, err := s.src.R.ReadAt(buf, p.End()-int64(len(buf))); err != nil && err != io.EOF {
-		return p.End(), false
+		return nil
 	}
 	bare := bytes.TrimRight(buf, "\x00\r\n")
 	if bytes.Count(buf[len(bare):], []byte{0}) >= nulRun {
-		return p.End() - int64(len(buf)-len(bare)), true
+		// The file system never wrote what belongs there.
+		end := p.End() - int64(len(buf)-len(bare))
+		out := []ending{{end, true}}
+		if n := fragment(bare, y); n > 0 {
+			out = append(out, ending{end - int64(len(bare)-n), false})
+		}
+		return out
 	}
-	buf = bytes.ReplaceAll(buf, []byte("\r\n"), []byte("\n"))
+	out := []ending{{p.End(), false}}
 	switch {
 	case !bytes.HasSuffix(buf, []byte("\n")):
-		return p.End(), true
-	case !bytes.HasSuffix(buf, []byte("\n\n")):
-		// Every message ends with an empty line: what came after this one was
-		// added by a program that found it without a line end.
-		return p.End(), i < len(s.parts)-1
+		out[0].inLine = true
+	case !bytes.HasSuffix(buf, []byte("\n\n")) && !bytes.HasSuffix(buf, []byte("\n\r\n")):
+		// Every message ends with an empty line: this line end was added by a
+		// program that found none.
+		out[0].inLine = i < len(s.parts)-1
 	}
-	return p.End(), false
+	if n := fragment(bytes.TrimRight(buf, "\r\n"), y); n > 0 {
+		out = append(out, ending{p.End() - int64(len(buf)-n), false})
+	}
+	return out
 }
 
-// splitFragment takes the beginning of a From line at the end of a mailbox off
-// the message before it, where the other mailbox has both.
-func splitFragment(x, y *side) {
-	i := len(x.parts) - 1
-	if i < 0 || !x.free(i) {
-		return
+// fragment returns where the last line of text begins, if that is the beginning
+// of a From line of y which was cut; else 0.
+func fragment(text []byte, y *side) int {
+	at := bytes.LastIndexByte(text, '\n') + 1
+	last := text[at:]
+	before := bytes.ReplaceAll(text[max(0, at-4):at], []byte("\r"), nil)
+	if len(last) == 0 || len(last) > 500 || !bytes.HasSuffix(before, []byte("\n\n")) || !y.beginsWith(last) {
+		return 0
 	}
-	p := x.parts[i]
-	buf := make([]byte, min(p.Length, 600))
-	if _, err := x.src.R.ReadAt(buf, p.End()-int64(len(buf))); err != nil && err != io.EOF {
-		return
+	return at
+}
+
+// beginsWith tells whether a message of the mailbox begins with text, which is
+// a part of a From line.
+func (s *side) beginsWith(text []byte) bool {
+	if !bytes.HasPrefix(text, []byte("From ")) && !strings.HasPrefix("From ", string(text)) {
+		return false
 	}
-	before, last := buf[:0], buf
-	if at := bytes.LastIndexByte(buf, '\n'); at >= 0 {
-		before, last = buf[:at+1], buf[at+1:]
-	}
-	if len(last) == 0 || !bytes.HasPrefix(last, []byte("From ")) && !strings.HasPrefix("From ", string(last)) {
-		return
-	}
-	known := slices.ContainsFunc(y.parts, func(u Part) bool {
-		head := make([]byte, len(last))
-		n, _ := io.ReadFull(y.src.Open(u), head)
-		return bytes.Equal(head[:n], last)
+	return slices.ContainsFunc(s.parts, func(p Part) bool {
+		head := make([]byte, len(text))
+		n, _ := io.ReadFull(s.src.Open(p), head)
+		return bytes.Equal(head[:n], text)
 	})
-	if !known {
-		return
-	}
-	if p.Length == int64(len(last)) { // there is nothing else in the file
-		for u := range y.parts {
-			if y.free(u) {
-				x.cut(i, 1, y, u)
-				return
-			}
-		}
-		x.parts = x.parts[:i]
-		return
-	}
-	if !bytes.HasSuffix(before, []byte("\n\n")) && !bytes.HasSuffix(before, []byte("\n\r\n")) {
-		return
-	}
-	short := p
-	short.Length -= int64(len(last))
-	short.Hash = Hash(x.src.Open(short))
-	x.parts[i] = short
-	if pairEqual(x, y); x.free(i) {
-		x.parts[i] = p
-	}
 }
 
-// splitGlued takes messages apart that a program added right behind one that
-// was cut inside a line, where the other mailbox has the cut one whole.
-func splitGlued(x, y *side) {
-	whole := y.byFirstLine()
-	for i := 0; i < len(x.parts); i++ {
-		if !x.free(i) {
-			continue
+// dropFragment deals with a mailbox x that begins with nothing but the beginning
+// of a From line.
+func (s *side) dropFragment(x *side) {
+	if len(x.parts) == 0 || !x.free(0) || x.parts[0].Lead == "" || x.parts[0].Length > 64<<10 {
+		return
+	}
+	p := x.parts[0]
+	text := make([]byte, p.Length)
+	if _, err := x.src.R.ReadAt(text, p.Offset); err != nil && err != io.EOF {
+		return
+	}
+	if text = bytes.TrimRight(text, "\x00\r\n"); !s.beginsWith(text) {
+		return
+	}
+	for u := range s.parts {
+		if s.free(u) {
+			x.cut(0, 1, s, u)
+			return
 		}
-		candidates := whole[x.firstLine(i)]
-		if len(candidates) == 0 {
-			continue
-		}
-		for _, at := range x.fromInside(i) {
-			p := x.parts[i]
-			head, rest := p, Part{Offset: at, Length: p.End() - at, Messages: 1, Twin: -1}
-			head.Length = at - p.Offset
-			trial := &side{src: x.src, parts: []Part{head}}
-			k := slices.IndexFunc(candidates, func(u int) bool { return y.free(u) && trial.begins(0, 0, y, u) })
-			if k < 0 {
-				continue
-			}
-			rest.Hash = Hash(x.src.Open(rest))
-			x.parts = slices.Insert(x.parts, i+1, rest)
-			x.parts[i] = head
-			for u := range y.parts { // twins have moved
-				if t := &y.parts[u]; t.Twin > i {
-					t.Twin++
-				}
-			}
-			x.cut(i, 1, y, candidates[k])
-			pairEqual(x, y)
-			pairCut(x, y)
-			pairCut(y, x)
-			break
+	}
+	x.parts = x.parts[1:] // all messages are here, this one too
+	for u := range s.parts {
+		if t := &s.parts[u]; t.Twin >= 0 {
+			t.Twin--
 		}
 	}
 }
 
-// fromInside lists where a From line begins inside a line of part i.
-func (s *side) fromInside(i int) []int64 {
+// splitGlued takes part j apart where a From line begins inside a line, if what
+// stands before it is, together with the parts from i on, the beginning of part
+// u of y. Part j is then the head, and the rest follows it.
+func (s *side) splitGlued(i, j int, y *side, u int) bool {
+	p := s.parts[j]
+	for _, in := range s.fromInside(j) {
+		at := in.at
+		if !in.local && s.begins(i, j, []ending{{in.end, false}}, y, u) {
+			continue // it stands in the other one, too
+		}
+		buf := make([]byte, min(at-p.Offset, 600))
+		if _, err := s.src.R.ReadAt(buf, at-int64(len(buf))); err != nil && err != io.EOF {
+			return false
+		}
+		ends := []ending{{at, true}}
+		if n := fragment(buf, y); n > 0 {
+			ends = append(ends, ending{at - int64(len(buf)-n), false})
+		}
+		if !s.begins(i, j, ends, y, u) {
+			continue
+		}
+		rest := Part{Offset: at, Length: p.End() - at, Twin: -1}
+		rest.Hash = Hash(s.src.Open(rest))
+		s.parts = slices.Insert(s.parts, j+1, rest)
+		s.parts[j].Length = at - p.Offset
+		for k := range y.parts { // its twins have moved
+			if y.parts[k].Twin > j {
+				y.parts[k].Twin++
+			}
+		}
+		pairEqual(s, y)
+		return true
+	}
+	return false
+}
+
+// inside is a From line inside a message. With local the line in which it begins
+// is one that does not count.
+type inside struct {
+	at, end int64
+	local   bool
+}
+
+// fromInside lists the From lines inside part i, also those that begin in the
+// middle of a line.
+func (s *side) fromInside(i int) []inside {
 	p := s.parts[i]
 	r := bufio.NewReaderSize(io.NewSectionReader(s.src.R, p.Offset, p.Length), 64<<10)
-	var out []int64
+	var out []inside
+	var before []byte // the end of what is already read of a long line
 	const most = 100
-	for at := p.Offset; len(out) < most; {
+	for at, first := p.Offset, true; len(out) < most; {
 		raw, err := r.ReadSlice('\n')
 		if len(raw) == 0 {
 			break
 		}
-		text := bytes.TrimRight(raw, "\r\n")
-		if k := bytes.LastIndex(text, []byte("From ")); k > 0 && text[k-1] != '>' && fromLine().Match(text[k:]) {
-			out = append(out, at+int64(k))
+		end := at + int64(len(raw))
+		text := append(before, raw...)
+		if err == bufio.ErrBufferFull {
+			before, at = bytes.Clone(text[len(text)-1000:]), end
+			continue
 		}
-		at += int64(len(raw))
+		start := end - int64(len(text))
+		text = bytes.TrimRight(text, "\r\n")
+		if k := bytes.LastIndex(text, []byte("From ")); k >= 0 && !first && fromLine().Match(text[k:]) {
+			inLine := len(bytes.TrimLeft(text[:k], ">")) > 0
+			next, _ := r.Peek(100) // an error means that less is left
+			next, _, _ = bytes.Cut(next, []byte("\n"))
+			if inLine || headerField().Match(next) {
+				out = append(out, inside{start + int64(k), end, isLocal(text)})
+			}
+		}
+		before, first, at = nil, false, end
 		if err == io.EOF {
 			break
 		}

@@ -78,22 +78,22 @@ func (p *parser) wholeHeaderFollows() bool {
 	return len(names) >= 2
 }
 
-// afterNuls takes the rest of a line after a run of NUL octets, when that is a
-// From line, for a line of its own: the octets stand for what was never
-// written, a line end among it.
+// afterNuls takes the rest of a line after a run of NUL octets, when that may be
+// a From line, for a line of its own after an empty one: the octets stand for
+// what was never written.
 func (p *parser) afterNuls(l *line) bool {
-	if p.start < 0 && l.offset == 0 || !l.whole {
+	if !l.whole {
 		return false
 	}
 	i := bytes.LastIndexByte(l.text, 0) + 1
-	if i == 0 || !bytes.HasPrefix(l.text[i:], []byte("From ")) || !fromLine().Match(l.text[i:]) {
+	if i == 0 || !bytes.HasPrefix(l.text[i:], []byte("From ")) {
 		return false
 	}
 	run := 0
 	for run < i && l.text[i-1-run] == 0 {
 		run++
 	}
-	if run < nulRun {
+	if run < nulRun || run == i && p.start < 0 && l.offset == 0 { // at the very beginning there is nothing before it
 		return false
 	}
 	*l = line{offset: l.offset + int64(i), text: l.text[i:], whole: true, first: true}

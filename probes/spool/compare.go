@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -77,16 +78,16 @@ func onlyIn(parts []Part) int {
 	n := 0
 	for _, p := range parts {
 		if p.Twin < 0 {
-			n += p.Messages
+			n++
 		}
 	}
 	return n
 }
 
-// begins tells whether whole begins with the octets of part. With inLine part
-// may end inside a line; else whole must have the end of that line, too. An
-// unfinished line that may have become one that does not count is left out of
-// account.
+// begins tells whether whole begins with the octets of part. With inLine, or
+// when both have the same Message-ID, part may end inside a line; else whole
+// must have the end of that line, too. An unfinished line that may have become
+// one that does not count is left out of account.
 func begins(whole, part io.Reader, inLine bool) bool {
 	w, p := bufio.NewReader(whole), bufio.NewReader(part)
 	header := true
@@ -107,6 +108,9 @@ func begins(whole, part io.Reader, inLine bool) bool {
 			return false
 		}
 		header = header && string(line) != "\n"
+		if _, ok := field(line, "Message-ID:"); ok && header && bytes.HasSuffix(line, []byte(">\n")) {
+			inLine = true
+		}
 	}
 }
 

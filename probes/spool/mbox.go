@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -115,12 +116,14 @@ type parser struct {
 	inHeader  bool
 	length    int64 // Content-Length of the header at hand; -1: none
 	untilThis int64 // where a Content-Length that hides something would end
+	text      bool  // there is text before the first message
 	blank     bool  // the line before was empty
 	crlf, lf  int
 	nuls      int
 	tail      bool // the last line had its end
 
-	bare bare
+	bare   bare
+	opened []byte // the line that began a message without a From line
 }
 
 // line is one line, or for a very long one the part that fitted.
@@ -133,7 +136,12 @@ type line struct {
 
 func (p *parser) seek(to int64) {
 	p.at = to
-	p.r = bufio.NewReaderSize(io.NewSectionReader(p.src, to, p.size-to), 64<<10)
+	rest := io.NewSectionReader(p.src, to, p.size-to)
+	if p.r == nil {
+		p.r = bufio.NewReaderSize(rest, 64<<10)
+		return
+	}
+	p.r.Reset(rest)
 }
 
 func (p *parser) damage(kind string, offset int64, text []byte) {
@@ -229,6 +237,9 @@ func (p *parser) line(l line) {
 			p.damage(ContentLength, p.start, nil)
 		}
 		p.begin(l.offset, from)
+		if from == FromMissing {
+			p.contentLength(p.opened)
+		}
 		return
 	}
 	if p.second {
@@ -244,7 +255,11 @@ func (p *parser) line(l line) {
 		p.skipBody()
 		return
 	}
-	if v, ok := field(l.text, "Content-Length:"); ok {
+	p.contentLength(l.text)
+}
+
+func (p *parser) contentLength(text []byte) {
+	if v, ok := field(text, "Content-Length:"); ok {
 		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
 			p.length = n
 		}
@@ -253,29 +268,44 @@ func (p *parser) line(l line) {
 
 // beforeFirst looks at what stands at the beginning of the file.
 func (p *parser) beforeFirst(l line) {
-	if bare := bytes.TrimLeft(bytes.TrimPrefix(l.text, []byte("\xef\xbb\xbf")), "\x00"); l.offset == 0 && len(bare) < len(l.text) && fromLine().Match(bare) {
-		if p.box.Damage[NulRun].Count == 0 {
-			p.damage(LeadingJunk, 0, nil)
+	if p.text { // which belongs to nothing
+		if fromLine().Match(l.text) {
+			p.begin(l.offset, FromGood)
+		} else if from, ok := p.beginsMessage(l); ok {
+			p.begin(l.offset, from)
 		}
-		p.begin(int64(len(l.text)-len(bare)), FromGood)
 		return
 	}
+	bare := l.text
+	if l.offset == 0 {
+		bare = bytes.TrimPrefix(bare, []byte("\xef\xbb\xbf"))
+	}
+	bare = bytes.TrimLeft(bare, "\x00\r")
+	if len(bare) == 0 {
+		return
+	}
+	at := l.offset + int64(len(l.text)-len(bare))
+	bare = bytes.Clone(bare)
+	if at > 0 && p.box.Damage[NulRun].Count == 0 {
+		p.damage(LeadingJunk, 0, nil)
+	}
 	switch {
-	case fromLine().Match(l.text):
-		if l.offset > 0 {
+	case fromLine().Match(bare):
+		p.begin(at, FromGood)
+	case escapedFrom().Match(bare), bytes.HasPrefix(bare, mmdfLine), bytes.HasPrefix(bare, []byte("From ")):
+		p.damage(DamagedFrom, at, bare)
+		p.bare.escaped = bare[0] == '>'
+		p.begin(at, FromDamaged)
+	case headerField().Match(bare):
+		p.damage(DamagedFrom, at, bare)
+		p.begin(at, FromMissing)
+		p.bare.start(bare)
+		p.contentLength(bare)
+	default:
+		p.text = true
+		if p.box.Damage[LeadingJunk].Count == 0 && p.box.Damage[NulRun].Count == 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
-		p.begin(l.offset, FromGood)
-	case l.offset != 0:
-	case escapedFrom().Match(l.text), bytes.HasPrefix(l.text, mmdfLine), bytes.HasPrefix(l.text, []byte("From ")):
-		p.damage(DamagedFrom, 0, l.text)
-		p.bare.escaped = bytes.HasPrefix(l.text, []byte(">"))
-		p.begin(0, FromDamaged)
-	case headerField().Match(l.text):
-		p.damage(DamagedFrom, 0, l.text)
-		p.begin(0, FromMissing)
-		p.bare.start(l.text)
-		p.second = false
 	}
 }
 
@@ -284,7 +314,10 @@ var mmdfLine = []byte("\x01\x01\x01\x01")
 
 // beginsMessage tells whether a line inside a message begins the next one.
 func (p *parser) beginsMessage(l line) (From, bool) {
+	const longest = 1000 // octets of a From line, by far
 	switch {
+	case len(l.text) > longest:
+		return 0, false
 	case bytes.HasPrefix(l.text, []byte("From ")), bytes.HasPrefix(l.text, mmdfLine):
 	case p.bare.escaped && p.blank && bytes.HasPrefix(l.text, []byte(">")):
 		// Somebody escaped the From lines of the whole file.
@@ -299,6 +332,7 @@ func (p *parser) beginsMessage(l line) (From, bool) {
 		if !p.wholeHeaderFollows() {
 			return 0, false
 		}
+		p.opened = text
 		p.damage(DamagedFrom, l.offset, text)
 		return FromMissing, true
 	default:
@@ -321,11 +355,27 @@ func (p *parser) beginsMessage(l line) (From, bool) {
 	case valid:
 		p.damage(NoBlankLine, l.offset, text)
 		return FromGood, true
-	case p.blank, text[0] == mmdfLine[0]:
+	case text[0] == mmdfLine[0], p.blank && p.damagedFrom(text):
 		p.damage(DamagedFrom, l.offset, text)
 		return FromDamaged, true
 	}
 	return 0, false
+}
+
+// addressAndMore is a From line that lost its date, or has one of another form.
+var addressAndMore = lazily(`^From (?:\S+@\S+|-|MAILER-DAEMON|\S+ .*\d{1,2}:\d\d.*)(?: |$)`)
+
+// opening is a field that mail systems put first.
+var opening = lazily(`^(?i:Received|Return-Path|Delivered-To|X-Original-To|Envelope-To|Message-ID|Date): `)
+
+// damagedFrom tells a From line without a valid date from text, when a header
+// line follows: "From what I see" is none.
+func (p *parser) damagedFrom(text []byte) bool {
+	if addressAndMore().Match(text) {
+		return true
+	}
+	next, _ := p.r.Peek(100) // an error means that less is left
+	return len(bytes.Fields(text)) == 2 && opening().Match(next)
 }
 
 // headerFollows looks whether the next line is one of a header.
@@ -337,7 +387,7 @@ func (p *parser) headerFollows() bool {
 
 func (p *parser) begin(offset int64, from From) {
 	p.end(offset)
-	p.start, p.from, p.body, p.measured, p.headless, p.second = offset, from, -1, false, false, true
+	p.start, p.from, p.body, p.measured, p.headless, p.second = offset, from, -1, false, false, from != FromMissing
 	p.inHeader, p.length, p.untilThis = true, -1, -1
 }
 
@@ -382,13 +432,19 @@ func (p *parser) endsHere(offset int64) bool {
 	if err != nil && err != io.EOF {
 		return false
 	}
-	rest := buf[:n]
-	if len(bytes.Trim(rest, "\r\n")) == 0 && n < len(buf) {
+	rest, last := buf[:n], n < len(buf) || offset+int64(n) == p.size
+	trimmed := bytes.TrimLeft(rest, "\r\n")
+	if len(trimmed) == 0 && last {
 		return true
 	}
-	trimmed := bytes.TrimLeft(rest, "\r\n")
-	text, _, _ := bytes.Cut(trimmed, []byte("\n"))
-	return len(trimmed) < len(rest) && fromLine().Match(bytes.TrimRight(text, "\r"))
+	text, _, whole := bytes.Cut(trimmed, []byte("\n"))
+	if len(trimmed) == len(rest) {
+		return false
+	}
+	if last && !whole { // writing broke off inside the next From line
+		return bytes.HasPrefix(text, []byte("From ")) || strings.HasPrefix("From ", string(text))
+	}
+	return fromLine().Match(bytes.TrimRight(text, "\r"))
 }
 
 // checkNuls looks for NUL octets in what is skipped.
@@ -410,7 +466,7 @@ func (p *parser) finish() {
 	if p.start < 0 && p.size > 0 {
 		// Not one From line: all of it is one message, so that nothing of it
 		// is taken for nothing.
-		if p.box.Damage[NulRun].Count == 0 {
+		if len(p.box.Damage) == 0 {
 			p.damage(LeadingJunk, 0, nil)
 		}
 		p.start, p.from, p.body = 0, NoBeginning, -1

@@ -14,6 +14,19 @@ func message(n int) string {
 	return fmt.Sprintf("From taro@example.com Mon Jan  1 00:00:%02d 2024\nReceived: from mail.example.com\nSubject: number %d\n\nHello %d\nFrom here on it is text\n>From taro Mon Jan  1 00:00:00 2024\n\n", n, n, n)
 }
 
+// bareMessage is one without a From line.
+func bareMessage(n int) string {
+	return fmt.Sprintf("Received: from mail.example.com\nFrom: taro@example.com\nSubject: number %d\n\nHello %d\n\nSubject: of the talk\n\n", n, n)
+}
+
+func bareMessages(ns ...int) string {
+	var b strings.Builder
+	for _, n := range ns {
+		b.WriteString(bareMessage(n))
+	}
+	return b.String()
+}
+
 func messages(ns ...int) string {
 	var b strings.Builder
 	for _, n := range ns {
@@ -58,6 +71,17 @@ func TestReadMbox(t *testing.T) {
 		{"header first", message(1)[strings.Index(message(1), "\n")+1:] + message(2), 2, []string{DamagedFrom}},
 		{"date of a mail header", "From a@example.com Mon, 01 Jan 2024 00:00:00 +0000\nSubject: x\n\nbody\n\n" + message(1), 2, []string{DamagedFrom}},
 		{"no date in the middle", message(1) + "From a@example.com\nSubject: x\n\nbody\n\n" + message(2), 3, []string{DamagedFrom}},
+		{"date of another form in the middle", message(1) + "From taro 2024-01-02 03:04:05\nSubject: x\n\nbody\n\n" + message(2), 3, []string{DamagedFrom}},
+		{"only a name in the middle", message(1) + "From taro\nReceived: from x\n\nbody\n\n" + message(2), 3, []string{DamagedFrom}},
+		{"text that begins with From", message(1) + "From what I see,\nNote: all is well\n\nFrom there\nSubject: x\n\n" + message(2), 2, nil},
+		{"MMDF of two", "\x01\x01\x01\x01\nFrom: a@example.com\n\nbody\n\x01\x01\x01\x01\n\x01\x01\x01\x01\nFrom: b@example.com\n\nbody\n\x01\x01\x01\x01\n", 2, []string{DamagedFrom}},
+		{"all escaped", strings.ReplaceAll(messages(1, 2, 3), "From taro@example.com Mon", ">From taro@example.com Mon"), 3, []string{DamagedFrom}},
+		{"no From lines at all", bareMessages(1, 2, 3), 3, []string{DamagedFrom}},
+		{"no From lines, a message inside one", bareMessage(1) + "Received: from x\nFrom: a@example.com\nSubject: with a part\nContent-Type: multipart/mixed;\n boundary=\"b\"\n\n--b\nContent-Type: message/rfc822\n\nReceived: from y\nFrom: c@example.com\nSubject: inside\n\nbody\n\n--b--\n\n" + bareMessage(2), 3, []string{DamagedFrom}},
+		{"no From line first, forwarded header later", bareMessage(1) + message(2) + "Received: from y\nFrom: c@example.com\nSubject: quoted\n\nbody\n\n", 2, []string{DamagedFrom}},
+		{"NULs up to the next From line", message(1) + strings.Repeat("\x00", 512) + message(2), 2, []string{NulRun}},
+		{"NULs in the middle of a line, then a From line", strings.TrimRight(message(1), "\n") + strings.Repeat("\x00", 100_000) + message(2), 2, []string{NulRun}},
+		{"right length, then half a From line", withLength(len(inside), inside) + "From a@exa", 1, []string{TruncatedTail}},
 		{"MMDF", "\x01\x01\x01\x01\nFrom: a@example.com\n\nbody\n\x01\x01\x01\x01\n", 1, []string{DamagedFrom}},
 		{"NUL run", message(1) + strings.Repeat("\x00", 512) + "\n" + message(2), 2, []string{NoBlankLine, NulRun}},
 		{"NUL run first", strings.Repeat("\x00", 512) + messages(1, 2), 2, []string{NulRun}},

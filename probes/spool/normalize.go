@@ -32,7 +32,7 @@ func hash(src io.ReaderAt, offset, length int64) [32]byte {
 // normalize leaves out local header lines, line ends at the very end, and the
 // difference between LF and CRLF.
 func normalize(r io.Reader) io.Reader {
-	return &normalizer{r: bufio.NewReaderSize(r, 64<<10), header: true}
+	return &normalizer{r: bufio.NewReaderSize(r, 8<<10), header: true}
 }
 
 type normalizer struct {
@@ -67,8 +67,8 @@ func (n *normalizer) fill() {
 	}
 	whole := raw[len(raw)-1] == '\n'
 	text := bytes.TrimRight(raw, "\r\n")
-	if !whole {
-		text = raw
+	if !whole && n.readErr == nil {
+		text = raw // more of the line follows
 	}
 	if n.header && !n.inLine {
 		n.headerLine(text)
@@ -95,10 +95,15 @@ func (n *normalizer) headerLine(text []byte) {
 	if text[0] == ' ' || text[0] == '\t' {
 		return // folded: as the line before
 	}
-	n.skip = false
+	n.skip = isLocal(text)
+}
+
+// isLocal tells whether a header line is one that does not count.
+func isLocal(text []byte) bool {
 	for _, name := range localHeaders {
 		if _, ok := field(text, string(name)); ok {
-			n.skip = true
+			return true
 		}
 	}
+	return false
 }
