@@ -10,6 +10,7 @@ import (
 type SentenceMatch struct {
 	Cause  string
 	Weak   bool   // says that something failed, not why
+	Beside bool   // a mere hint: counts only beside other signs of an error
 	Reply  bool   // means this only in the mouth of a server
 	Words  string // the words that matched
 	At     int    // their place in the text
@@ -23,7 +24,7 @@ type sentenceTable struct {
 
 type sentenceSpan struct {
 	cause string
-	mode  string // "", "weak", "reply"
+	mode  string // "", "weak", "reply", "beside"
 	span
 }
 
@@ -58,7 +59,7 @@ func MatchSentences(folded string) []SentenceMatch {
 	found := t.finder.find(folded)
 	for _, s := range t.spans {
 		for i, at := range found.all(s.span) {
-			out = append(out, SentenceMatch{Cause: s.cause, Weak: s.mode == "weak", Reply: s.mode == "reply",
+			out = append(out, SentenceMatch{Cause: s.cause, Weak: s.mode == "weak", Reply: s.mode == "reply", Beside: s.mode == "beside",
 				Words: folded[at.from:at.to], At: at.from, Phrase: t.finder.phrases[i]})
 		}
 	}

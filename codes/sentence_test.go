@@ -24,7 +24,7 @@ func TestSentencesAreCanonical(t *testing.T) {
 		if !slices.Contains(CauseWords, x.cause) || x.cause == "none" {
 			t.Errorf("[%s] is no cause", x.cause)
 		}
-		if x.mode != "" && x.mode != "weak" && x.mode != "reply" {
+		if !slices.Contains([]string{"", "weak", "reply", "beside"}, x.mode) {
 			t.Errorf("[%s %s]: unknown mode", x.cause, x.mode)
 		}
 		for _, p := range s.finder.phrases[x.from:x.to] {

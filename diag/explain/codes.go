@@ -155,12 +155,24 @@ func scanSocket(s string, i int) []code {
 	bracket := i > 0 && end < len(s) && s[i-1] == '[' && s[end] == ']'
 	paren := i > 0 && end < len(s) && s[i-1] == '(' && s[end] == ')'
 	switch {
-	case bracket && codes.Known(s[i:end]), cued && strength == cueStrong, i > 0 && s[i-1] == '#':
+	case bracket && codes.Known(s[i:end]), cued && strength == cueStrong, i > 0 && s[i-1] == '#', codes.Known(s[i:end]) && behindErrnoWords(s[:i]):
 		return []code{{kind: kindSocket, canon: s[i:end], raw: s[i:end], at: i, end: end}}
-	case paren, bracket, cued, aloneOnLine(s, i, end):
+	case paren, bracket, cued, aloneOnLine(s, i, end), lineStart(s, i) && strings.HasPrefix(strings.TrimLeft(s[end:], " "), ":"):
 		return []code{{kind: kindSocket, canon: s[i:end], raw: s[i:end], at: i, end: end, weak: true}}
 	}
 	return nil
+}
+
+// behindErrnoWords tells a number right behind the sentence of an error:
+// "Connection timed out 10060".
+func behindErrnoWords(before string) bool {
+	before = strings.ToLower(strings.TrimRight(before[max(0, len(before)-48):], " (:,"))
+	for words := range errnoWords {
+		if strings.HasSuffix(before, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // scanErrno accepts a small number as an error number of Unix only beside the

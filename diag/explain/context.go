@@ -1,6 +1,9 @@
 package explain
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // readContext turns labelled fields into the facts of the conversation, and
 // fills what no label told from the sentences: "the server smtp.example.com",
@@ -159,7 +162,7 @@ func (f *facts) hostWeight(s string, i, end int) int {
 }
 
 var (
-	serverWords = []string{"server", "serveur", "servidor", "サーバー", "サーバ", "服务器", "伺服器", "host", "hôte", "smtp", "pop3", "imap", "connect to", "connecting to", "connection to", "verbindung zu", "login to", "ホスト", "主机", "主機", "error:", "error", "dial tcp"}
+	serverWords = []string{"server", "serveur", "servidor", "サーバー", "サーバ", "服务器", "伺服器", "host", "hôte", "smtp", "pop3", "imap", "connect to", "connecting to", "connection to", "server at", "host at", "verbindung zu", "login to", "ホスト", "主机", "主機", "error:", "error", "dial tcp"}
 	answerWords = []string{"respond", "said", "timed out", "is not responding", "refused", "rejected", "uses an invalid", "responded", "に接続", "への接続", "が応答", "が見つかり", "could not be found", "antwortet", "hat geantwortet", "a répondu", "respondió", "ha risposto", "respondeu", "failed", "did not", "returned", "closed the connection"}
 	portWords   = []string{"port", "ports", "ポート", "ポート番号", "puerto", "porta", "端口", "連接埠"}
 )
@@ -186,6 +189,9 @@ func (f *facts) looseTLS() {
 // addresses finds who the message was for or from where the server's reply says
 // so.
 func (f *facts) addresses() {
+	if f.ctx.Recipient == "" {
+		f.ctx.Recipient = addressBehind(cut(f.text, maxDialog), recipientWords)
+	}
 	r := f.reply
 	low := strings.ToLower(r)
 	addr := addressIn(r)
@@ -200,6 +206,33 @@ func (f *facts) addresses() {
 	case strings.Contains(low, "recipient"), strings.Contains(low, "user"), strings.Contains(low, "relay"), strings.Contains(low, "rcpt"), strings.Contains(low, "mailbox"):
 		if f.ctx.Recipient == "" && f.ctx.Sender != addr {
 			f.ctx.Recipient = addr
+		}
+	}
+}
+
+// recipientWords announce the address a message was for, in running text.
+var recipientWords = []string{"recipient", "recipients", "empfänger", "empfängers", "destinataire", "destinatario", "destinatário", "宛先", "受信者", "受信者のアドレス", "宛先のアドレス", "宛先アドレス", "收件人", "收件者"}
+
+// maxLocalPart bounds how far an address is followed back from its "@" (RFC 5321
+// section 4.5.3.1.1 allows 64).
+const maxLocalPart = 80
+
+// addressBehind returns the first address that stands right behind one of the
+// words, quotation marks and a verb aside.
+func addressBehind(s string, words []string) string {
+	for at := 0; ; {
+		i := strings.IndexByte(s[at:], '@')
+		if i < 0 {
+			return ""
+		}
+		at += i + 1
+		from, least := at-1, max(0, at-maxLocalPart)
+		for from > least && s[from-1] > ' ' && s[from-1] != '@' && strings.IndexByte("\"'<>(:,;", s[from-1]) < 0 && s[from-1] < utf8.RuneSelf {
+			from--
+		}
+		before := strings.ToLower(strings.TrimRight(s[max(0, from-40):from], " \"'<(:"))
+		if hasSuffixAny(before, words...) {
+			return addressIn(s[from:])
 		}
 	}
 }

@@ -80,8 +80,10 @@ func rank(all []candidate) []candidate {
 // failed" is also what a server says to a wrong method or a locked account, and
 // "relaying denied" what it says before "check your mail first".
 var narrower = map[string][]string{
-	"auth-failed":  {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required"},
-	"relay-denied": {"pop-before-smtp"},
+	"auth-failed":     {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required"},
+	"relay-denied":    {"pop-before-smtp"},
+	"tls-version":     {"tls-cert"},                // "the handshake failed" is said of a certificate as well
+	"connect-refused": {"tls-cert", "tls-version"}, // and so is "could not connect"
 }
 
 // narrowFirst puts a narrower cause before its broad one when both rest on
@@ -132,6 +134,10 @@ func (f *facts) wordCandidate(w word) candidate {
 	x := candidate{cause: w.cause, entry: w.entry, evidence: []string{f.quoteWord(w)}}
 	client := w.entry == nil || strings.HasPrefix(w.entry.Code, "client/")
 	switch {
+	case w.beside && w.server:
+		x.confidence = sureServerHint
+	case w.beside:
+		x.confidence = sureHint
 	case w.weak && w.cause == "unknown":
 		x.confidence = sureNothing
 	case w.weak && w.server:

@@ -128,12 +128,15 @@ func (f *facts) weigh() {
 		f.words = nil
 	}
 	for _, w := range f.words {
-		sure = sure || w.cause != "none"
+		sure = sure || w.cause != "none" && !w.beside
 	}
 	if f.event != nil && f.event.outcome == failed {
 		sure = true
 	}
 	f.codes = slices.DeleteFunc(f.codes, func(c code) bool { return c.weak && !sure })
+	// A hint is no sign of an error, and none is needed where something says why.
+	why := slices.ContainsFunc(f.words, func(w word) bool { return !w.weak })
+	f.words = slices.DeleteFunc(f.words, func(w word) bool { return w.beside && (why || !sure) })
 }
 
 // longProse tells texts in which words for errors are no error: a newsletter, a

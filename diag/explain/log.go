@@ -48,6 +48,7 @@ type logReader struct {
 var logReaders = []logReader{
 	{"hmailserver", readHMail},
 	{"exchange", readExchange},
+	{"iis", readIIS},
 	{"postfix", readPostfix},
 	{"sendmail", readSendmail},
 	{"exim", readExim},

@@ -38,6 +38,9 @@ func readPostfix(p logPrefix) (event, bool) {
 		e.outcome = fine
 	default:
 		e.reply = rest
+		if strings.HasPrefix(rest, "fatal: ") || strings.HasPrefix(rest, "panic: ") {
+			e.outcome = failed
+		}
 		if host := between(rest, "connect to ", ":"); host != "" && strings.HasPrefix(rest, "connect to ") {
 			e.relay, _ = hostPort(host)
 			_, after, _ := strings.Cut(rest, "]:")

@@ -247,6 +247,28 @@ func readExchange(p logPrefix) (event, bool) {
 	return e, true
 }
 
+// readIIS reads the W3C log of the SMTP service of Windows, which writes "+" for
+// a blank: "... OutboundConnectionResponse SMTPSVC1 ... 550+5.1.1+<..> ...".
+func readIIS(p logPrefix) (event, bool) {
+	if !strings.Contains(p.line, " SMTPSVC") || p.time == "" {
+		return event{}, false
+	}
+	e := event{program: "iis", protocol: "SMTP", outcome: fine}
+	for _, f := range strings.Fields(p.rest) {
+		if n := digitsAt(f, 0); n == 3 && len(f) > 4 && (f[3] == '+' || f[3] == '-') {
+			e.reply = strings.ReplaceAll(f, "+", " ")
+			e.recipient = addressIn(e.reply)
+			e.outcome = map[byte]outcome{'4': deferred, '5': failed}[f[0]]
+			if f[0] == '2' || f[0] == '3' {
+				e.outcome = fine
+			}
+		} else if e.relay == "" && isHost(f) {
+			e.relay = f
+		}
+	}
+	return e, true
+}
+
 // readPairs reads logs that are lists of key=value or a JSON object: mailsrv's
 // own, and maddy's.
 func readPairs(p logPrefix) (event, bool) {

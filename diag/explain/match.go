@@ -83,8 +83,8 @@ func (f *facts) matches(lang codes.Lang) []Match {
 	var out []Match
 	seen := map[string]bool{}
 	add := func(m Match) {
-		if !seen[m.Code] {
-			seen[m.Code] = true
+		if !seen[m.Code] && !(m.Family == "text" && seen[m.ID]) {
+			seen[m.Code], seen[m.ID] = true, true
 			out = append(out, m)
 		}
 	}
@@ -156,7 +156,7 @@ func (c code) matches(lang codes.Lang) []Match {
 		m := entryMatch(e, c.canon, lang)
 		m.DerivedFrom = c.from
 		switch {
-		case c.kind == kindSymbol && (e.Family != "text" || strings.EqualFold(e.Code, c.canon) || !strings.Contains(c.canon, "_")):
+		case c.kind == kindSymbol && e.Family != "text":
 			m.Code = e.Code // a name stands for its number
 		case c.kind == kindErrno:
 			m.Family, m.Symbol = family, c.symbol

@@ -122,7 +122,7 @@ func versionWord(before string) bool {
 // marks and brackets aside.
 func lineStart(s string, i int) bool {
 	line := s[strings.LastIndexByte(s[:i], '\n')+1 : i]
-	return strings.Trim(line, " \t\"'([<*-") == ""
+	return strings.Trim(line, " \t\"'([<*-!]") == ""
 }
 
 // lineAt is the rest of the line from place i.
@@ -166,4 +166,4 @@ var mailWords = wordSet(`mail mailbox mailhost maildrop message messages recipie
 	authentication authenticate authenticated authorization auth credentials login password tls starttls encryption ssl
 	quota exceeded storage spam blocked blacklisted blocklist listed policy spf dkim dmarc dns host hostname domain helo ehlo
 	greylisted greylist deferred temporarily temporary try retry timeout timed connection connections closing transmission channel transaction
-	mx rcpt virus bounce undeliverable`)
+	mx rcpt virus bounce undeliverable ip frequency limited rate exceeded banned abuse`)

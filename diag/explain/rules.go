@@ -20,9 +20,11 @@ const (
 	sureSentence     = 0.66 // what the mail program says
 	sureClientCode   = 0.60 // the mail program's code
 	sureReply        = 0.50 // a reply code that says one thing
+	sureServerHint   = 0.40 // a noun in the server's words that goes with a cause: "certificate"
 	sureStatusVague  = 0.36
 	sureReplyVague   = 0.32
 	sureClientVague  = 0.25 // codes such as "the server answered with an error"
+	sureHint         = 0.18 // such a noun elsewhere
 	sureNothing      = 0.15 // "could not be sent"
 	keepBeside       = 0.45 // causes that reach less than this part of the best are left out
 	maxDiagnoses     = 4
@@ -56,9 +58,9 @@ var combinations = []combination{
 	{"a program may not open its port", "port-permission", 0.88,
 		[]condition{socket(10013), starting}},
 	{"the network drops outgoing port 25", "port25-blocked", 0.84,
-		[]condition{port(25), anyOf(protocol("SMTP"), noProtocol), socket(10060), notLocal, notLog}},
+		[]condition{port(25), anyOf(protocol("SMTP"), noProtocol), socket(10060), notLocal, notLog, not(saysReply)}},
 	{"the network drops outgoing port 25, said in words", "port25-blocked", 0.70,
-		[]condition{port(25), protocol("SMTP"), anyOf(saysCause("connect-timeout"), hasCode("0x800CCC19"), hasCode("0x80042109"), hasCode("0x8004210B")), notLocal}},
+		[]condition{port(25), protocol("SMTP"), anyOf(saysCause("connect-timeout"), hasCode("0x800CCC19"), hasCode("0x80042109"), hasCode("0x8004210B")), notLocal, not(saysReply)}},
 	{"the network drops outgoing port 25, seen from a server", "port25-blocked", 0.55,
 		[]condition{isLog, anyOf(port(25), remoteDelivery), anyOf(saysCause("connect-timeout"), socket(10060))}},
 	{"TLS is off on a port that begins with TLS", "tls-mismatch", 0.87,
@@ -71,6 +73,8 @@ var combinations = []combination{
 		[]condition{port(25), tls(true), not(saysReply), anyOf(hasCode("0x800CCC1A"), hasCode("0x800CCC0F"), hasCode("0x800CCC19"), hasCode("0x800CCC0B"), socket(10053, 10054))}},
 	{"port and TLS fit, but the handshake failed", "tls-version", 0.75,
 		[]condition{hasCode("0x800CCC1A"), port(465, 993, 995), tls(true)}},
+	{"no such user is said of the sender", "sender-rejected", 0.96,
+		[]condition{saysCause("user-unknown"), anyOf(hasCode("0x800CCC78"), hasCode("5.1.7"), hasCode("5.1.8"), hasCode("4.1.7"), hasCode("4.1.8"))}},
 	{"nobody listens where a mail scanner used to", "antivirus-proxy", 0.92,
 		[]condition{local, anyOf(socket(10061, 10060, 10053, 10054), hasCode("0x800CCC0E"), hasCode("0x800CCC0F"), hasCode("0x800CCC19")), notLog}},
 	{"a mail scanner put its own name into the account", "antivirus-proxy", 0.94,

@@ -15,6 +15,7 @@ type word struct {
 	words  string       // folded
 	server bool         // in the server's own words
 	weak   bool         // says that something failed, not why
+	beside bool         // a mere hint, see codes/data/sentences.txt
 	at     int
 	solid  int // bytes of the phrase itself, without what "*" stood for
 	order  int // among the entries found: the catalogue lists the special before the general
@@ -39,13 +40,42 @@ func (f *facts) readWords() {
 	}
 	said := map[string]bool{}
 	for _, w := range f.words {
-		said[w.cause] = true
+		said[w.cause] = said[w.cause] || !w.beside
 	}
-	for _, w := range matchWords(cut(f.text, maxDialog), false) {
+	for _, w := range matchWords(withoutConsent(cut(f.text, maxDialog)), false) {
 		if !said[w.cause] || w.entry != nil && strings.HasPrefix(w.entry.Code, "client/") {
 			f.words = append(f.words, w)
 		}
 	}
+}
+
+// withoutConsent drops the lines of a conversation in which the server says yes:
+// what they name is no trouble.
+func withoutConsent(s string) string {
+	if !strings.Contains(s, "OK") && !strings.ContainsAny(s, "23") {
+		return s
+	}
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if !consents(line) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// consents tells positive replies of SMTP, POP3 and IMAP: "250-STARTTLS",
+// "+OK", "* OK [CAPABILITY ...]", "a1 OK".
+func consents(line string) bool {
+	line = strings.TrimSpace(line)
+	for _, speaker := range []string{"S: ", "S:", "<<< ", "<-- ", "< "} {
+		line = strings.TrimPrefix(line, speaker)
+	}
+	if strings.HasPrefix(line, "+OK") || digitsAt(line, 0) == 3 && (line[0] == '2' || line[0] == '3') && (len(line) == 3 || line[3] == ' ' || line[3] == '-') {
+		return true
+	}
+	tag, rest, ok := strings.Cut(line, " ")
+	return ok && (tag == "*" || imapTag(tag)) && (strings.HasPrefix(rest, "OK ") || rest == "OK")
 }
 
 // reasonWords adds what the rules for bounce reasons make of a server's reply,
@@ -56,7 +86,7 @@ func (f *facts) reasonWords() {
 		return
 	}
 	w := word{cause: m.Cause, words: m.Words, server: true, weak: m.Weak, at: m.At, solid: len(m.Words), order: len(f.words)}
-	if !slices.ContainsFunc(f.words, func(o word) bool { return o.cause == w.cause || w.partOf(o) }) {
+	if !slices.ContainsFunc(f.words, func(o word) bool { return !o.beside && (o.cause == w.cause || w.partOf(o)) }) {
 		f.words = append(f.words, w)
 	}
 }
@@ -72,7 +102,7 @@ func matchWords(s string, server bool) []word {
 	for _, m := range codes.MatchSentences(folded) {
 		if (server || !m.Reply) && !seen[m.Cause] {
 			seen[m.Cause] = true
-			out = append(out, word{cause: m.Cause, words: m.Words, server: server, weak: m.Weak, at: m.At, solid: len(m.Phrase) - strings.Count(string(m.Phrase), "*")})
+			out = append(out, word{cause: m.Cause, words: m.Words, server: server, weak: m.Weak || m.Beside, beside: m.Beside, at: m.At, solid: len(m.Phrase) - strings.Count(string(m.Phrase), "*")})
 		}
 	}
 	return slices.DeleteFunc(out, func(w word) bool { return slices.ContainsFunc(out, w.partOf) })
