@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -132,18 +133,38 @@ func (d *disk) repair(ctx context.Context, path string, opt Options, r *RepairRe
 	if len(s.Damage) == 0 {
 		return nil
 	}
-	m := newMending(s)
-	if len(m.pieces) == 0 && s.Size > 0 || m.noMailbox() {
-		return fmt.Errorf("%s: %w", path, errNoMailbox)
-	}
-	r.Mended, r.After = m.kinds(), len(m.pieces)
-	if opt.DryRun {
-		r.Action = Repaired
-		return nil
-	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	r.Mended = kinds(s.Damage)
+	if s.Damage[spool.NulRun].Count > 0 {
+		dir := filepath.Dir(path)
+		if opt.DryRun { // which changes nothing there
+			if dir, err = os.MkdirTemp("", "mailsrv"); err != nil {
+				return err
+			}
+			defer os.RemoveAll(dir)
+		}
+		clean, err := d.withoutNuls(ctx, f, info.Size(), filepath.Join(dir, newName(filepath.Base(path)+".clean")))
+		if err != nil {
+			return err
+		}
+		defer d.discard(clean.Name())
+		defer clean.Close()
+		if s, err = spool.ReadSource(ctx, clean); err != nil {
+			return err
+		}
+	}
+	m := newMending(s)
+	if m.noMailbox() {
+		r.Mended = []Mended{}
+		return fmt.Errorf("%s: %w", path, errNoMailbox)
+	}
+	r.After = len(m.pieces)
+	if opt.DryRun {
+		r.Action = Repaired
+		return nil
 	}
 	dir := opt.Backup
 	if dir == "" {
@@ -160,7 +181,10 @@ func (d *disk) repair(ctx context.Context, path string, opt Options, r *RepairRe
 	if err != nil {
 		return err
 	}
-	after, err := m.prove(ctx, out, written)
+	after, err := spool.ReadSource(ctx, out)
+	if err == nil {
+		err = m.prove(after, written)
+	}
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
@@ -221,25 +245,49 @@ func newMending(s spool.Source) mending {
 }
 
 // noMailbox tells whether the file is none: nothing in it begins like a
-// message, and no damage of the disk explains that.
+// message.
 func (m mending) noMailbox() bool {
-	return len(m.pieces) == 1 && m.pieces[0].message.Length == 0 && m.src.Damage[spool.NulRun].Count == 0
+	return len(m.pieces) == 0 || len(m.pieces) == 1 && m.pieces[0].message.Length == 0
 }
 
-func (m mending) kinds() []Mended {
+func kinds(damage map[string]spool.Damage) []Mended {
 	out := []Mended{}
 	for _, kind := range doctor.DamageOrder {
-		if x := m.src.Damage[kind]; x.Count > 0 {
+		if x := damage[kind]; x.Count > 0 {
 			out = append(out, Mended{kind, x.Offset, x.Count})
 		}
 	}
 	return out
 }
 
+// withoutNuls copies a mailbox to path without its runs of NUL octets, and makes
+// sure that the copy has everything else.
+func (d *disk) withoutNuls(ctx context.Context, f *os.File, size int64, path string) (*os.File, error) {
+	whole := func() io.Reader { return io.NewSectionReader(f, 0, size) }
+	out, err := d.writeNew(path, nil, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, untilDone(ctx, withoutNulRuns(whole())))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	before, err := octetHash(whole())
+	after, aerr := octetHash(io.NewSectionReader(out, 0, 1<<62))
+	if err = errors.Join(err, aerr); err == nil && before != after {
+		err = errProof
+	}
+	if err != nil {
+		out.Close()
+		d.discard(path)
+		return nil, err
+	}
+	return out, nil
+}
+
 func (m mending) write(ctx context.Context, w io.Writer) ([]begun, error) {
 	out := newMboxWriter(ctx, w)
 	for _, p := range m.pieces {
-		hash, err := contentHash(m.src.Open(p.Part), p.Lead)
+		hash, err := contentHash(m.src.Open(p.Part), len(p.Lead))
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +304,13 @@ func (m mending) write(ctx context.Context, w io.Writer) ([]begun, error) {
 
 // open returns the octets of a message as they should be.
 func (m mending) open(p mendedPiece) (io.Reader, error) {
-	r := newCleaner(m.src.Open(p.Part), m.crlf)
+	ends := func(r io.Reader) io.Reader {
+		if m.crlf {
+			return withoutCR(r)
+		}
+		return r
+	}
+	r := ends(m.src.Open(p.Part))
 	x := p.message
 	switch {
 	case x.Length == 0 || x.ContentLength < 0:
@@ -266,7 +320,7 @@ func (m mending) open(p mendedPiece) (io.Reader, error) {
 	}
 	// The body may get shorter; what looks like a From line in it stays
 	// covered.
-	n, err := io.Copy(io.Discard, newCleaner(io.NewSectionReader(m.src.R, x.Body, x.ContentLength), m.crlf))
+	n, err := io.Copy(io.Discard, ends(io.NewSectionReader(m.src.R, x.Body, x.ContentLength)))
 	if err != nil {
 		return nil, err
 	}
@@ -276,39 +330,39 @@ func (m mending) open(p mendedPiece) (io.Reader, error) {
 	return withoutLength(r, n), nil
 }
 
-// prove reads the written mailbox as every mail program would and makes sure
+// prove looks at the written mailbox as every mail program would and makes sure
 // that each message begins where it was written and has all its octets, and
 // that nothing is wrong with the form any more.
-func (m mending) prove(ctx context.Context, f *os.File, written []begun) (spool.Source, error) {
-	s, err := spool.ReadSource(ctx, f)
-	if err != nil {
-		return s, err
-	}
+func (m mending) prove(s spool.Source, written []begun) error {
 	if len(s.Messages) != len(written) || len(s.Damage) > 0 {
-		return s, errProof
+		return errProof
 	}
 	for i, x := range s.Messages {
-		lead := m.pieces[i].Lead
-		hash, err := contentHash(s.Open(spool.Part{Offset: x.Offset, Length: x.Length}), lead)
+		hash, err := contentHash(s.Open(spool.Part{Offset: x.Offset, Length: x.Length}), len(m.pieces[i].Lead))
 		if err != nil {
-			return s, err
+			return err
 		}
 		if x.Offset != written[i].offset || hash != written[i].hash {
-			return s, fmt.Errorf("message at octet %d: %w", x.Offset, errProof)
+			return fmt.Errorf("message at octet %d: %w", x.Offset, errProof)
 		}
 	}
-	return s, nil
+	return nil
 }
 
-// contentHash is the hash of all octets of a message behind its lead but line
-// ends, NULs and the Content-Length field: what no repair may change.
-func contentHash(r io.Reader, lead string) ([32]byte, error) {
-	h := sha256.New()
-	if _, err := io.CopyN(io.Discard, r, int64(len(lead))); err != nil {
+// contentHash is the hash of a message behind its lead, without the
+// Content-Length field.
+func contentHash(r io.Reader, lead int) ([32]byte, error) {
+	if _, err := io.CopyN(io.Discard, r, int64(lead)); err != nil {
 		return [32]byte{}, err
 	}
-	in := bufio.NewReaderSize(withoutLength(r, -1), 64<<10)
-	out := bufio.NewWriter(h)
+	return octetHash(withoutLength(r, -1))
+}
+
+// octetHash is the hash of all octets but line ends and NULs: of what no repair
+// may change.
+func octetHash(r io.Reader) ([32]byte, error) {
+	h := sha256.New()
+	in, out := bufio.NewReaderSize(r, 64<<10), bufio.NewWriter(h)
 	for {
 		c, err := in.ReadByte()
 		if err == io.EOF {
@@ -323,71 +377,4 @@ func contentHash(r io.Reader, lead string) ([32]byte, error) {
 	}
 	_ = out.Flush()
 	return [32]byte(h.Sum(nil)), nil
-}
-
-// cleaner takes out runs of NUL octets and, with crlf, makes LF of CRLF.
-type cleaner struct {
-	r    *bufio.Reader
-	crlf bool
-	nuls int // held back
-	cr   bool
-	out  []byte
-	err  error
-}
-
-func newCleaner(r io.Reader, crlf bool) *cleaner {
-	return &cleaner{r: bufio.NewReaderSize(r, 64<<10), crlf: crlf}
-}
-
-func (c *cleaner) Read(p []byte) (int, error) {
-	for len(c.out) == 0 {
-		if c.err != nil {
-			return 0, c.err
-		}
-		c.fill()
-	}
-	n := copy(p, c.out)
-	c.out = c.out[n:]
-	return n, nil
-}
-
-// nulRun is how many NUL octets in a row were never written by a mail program.
-const nulRun = 4
-
-func (c *cleaner) fill() {
-	c.out = c.out[:0]
-	for len(c.out) < 32<<10 {
-		b, err := c.r.ReadByte()
-		if err == nil && b == 0 {
-			c.nuls++
-			continue
-		}
-		if c.nuls > 0 && c.nuls < nulRun {
-			c.flushCR()
-			c.out = append(c.out, make([]byte, c.nuls)...)
-		}
-		c.nuls = 0
-		if err != nil {
-			c.flushCR()
-			c.err = err
-			return
-		}
-		if c.crlf && b == '\r' {
-			c.flushCR()
-			c.cr = true
-			continue
-		}
-		if b != '\n' {
-			c.flushCR()
-		}
-		c.cr = false
-		c.out = append(c.out, b)
-	}
-}
-
-func (c *cleaner) flushCR() {
-	if c.cr {
-		c.out = append(c.out, '\r')
-		c.cr = false
-	}
 }
