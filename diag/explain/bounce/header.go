@@ -196,14 +196,20 @@ func domainByte(c byte) bool {
 	return c >= 0x80 || 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '-'
 }
 
+// usualDate is how nearly every program writes a date (RFC 5322 section 3.3).
+const usualDate = "Mon, 2 Jan 2006 15:04:05 -0700"
+
 // rfc3339 brings a mail date to RFC 3339, or "" when it is none.
 func rfc3339(date string) string {
 	if date == "" {
 		return ""
 	}
-	t, err := mail.ParseDate(date)
+	plain, _, _ := strings.Cut(date, " (") // "(JST)"
+	t, err := time.Parse(usualDate, plain)
 	if err != nil {
-		return ""
+		if t, err = mail.ParseDate(date); err != nil {
+			return ""
+		}
 	}
 	return t.Format(time.RFC3339)
 }
