@@ -261,7 +261,7 @@ func tempAccount(cfg *config.Config) func(time.Duration) (doctor.TempAccount, er
 // repair shows what can be done, asks, does it, and examines again.
 func (d *doctorRun) repair(ctx context.Context, opt doctor.Options, r *doctor.Report) (*doctor.Report, error, error) {
 	cfg, _ := config.Load(opt.ConfigFile)
-	plan := doctor.Plan(r, doctor.Fixers{Forward: func(addr, target string) error {
+	plan := doctor.Plan(r, doctor.Fixers{ClearLock: clearLock(ctx, d.spools), Forward: func(addr, target string) error {
 		name, domain, _ := account.SplitAddress(addr)
 		accounts := account.Open(cfg.DataDir, cfg.Domains)
 		if err := accounts.SetForward(name, domain, []string{target}); err != nil {

@@ -18,12 +18,16 @@ type Fixed struct {
 	Backup  string `json:"backup,omitempty"` // where the state before is kept, when something was replaced
 
 	apply func() error
+	kept  *string // set by apply: what becomes Backup
 }
 
 // Fixers are the things that doctor may change; cmd hands them in.
 type Fixers struct {
 	// Forward makes address a role address that leads to target.
 	Forward func(address, target string) error
+	// ClearLock clears what is left of a lock on the user's mailbox, and returns
+	// where the copies are, if it replaced anything.
+	ClearLock func(path, user string) (backup string, err error)
 }
 
 // Plan lists what could be repaired of the findings of a localized report: those
@@ -42,6 +46,12 @@ func Plan(r *Report, by Fixers) []Fixed {
 		case "env.data_dir_open", "config.secret_readable", "cert.key_readable":
 			path := f.Subject
 			out = append(out, Fixed{ID: f.ID, Subject: f.Subject, Did: did, apply: func() error { return closeToOthers(path) }})
+		case "lock.qpopper_empty", "lock.qpopper_left", "lock.qpopper_newer", "lock.qpopper_partial", "lock.qpopper_owner", "lock.dotlock_stale", "lock.dovecot_stale":
+			path, user, kept := fmt.Sprint(f.Evidence["path"]), fmt.Sprint(f.Evidence["user"]), new(string)
+			out = append(out, Fixed{ID: f.ID, Subject: f.Subject, Did: f.Title + ": " + did, kept: kept, apply: func() (err error) {
+				*kept, err = by.ClearLock(path, user)
+				return err
+			}})
 		case "account.no_postmaster", "account.no_abuse":
 			to, _ := f.Evidence["to"].(string)
 			if to == "" {
@@ -81,6 +91,9 @@ func Apply(ctx context.Context, opt Options, plan []Fixed) (*Report, error) {
 		if err := p.apply(); err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", p.ID, p.Subject, err))
 			continue
+		}
+		if p.kept != nil {
+			p.Backup = *p.kept
 		}
 		done = append(done, p)
 	}

@@ -138,13 +138,13 @@ func evidence(b spool.Mailbox, l spool.Lock, now time.Time) diag.Evidence {
 }
 
 func (j lockJudge) one(id string) []diag.Finding {
-	spoolPath := filepath.Join(j.box.Dir, j.box.User)
-	if j.box.Spool != nil {
-		spoolPath = j.box.Spool.Path
-	}
 	n, unit := ageOf(j.age)
 	f := diag.New(id, j.lock.Path, j.ev).With("age_n", n).With("age_unit", unit)
-	return []diag.Finding{f.With("q_path", shellWord(j.lock.Path)).With("q_spool", shellWord(spoolPath))}
+	dirs := shellWord(j.box.Dir)
+	if s := j.box.Spool; s != nil && filepath.Dir(s.Path) != filepath.Clean(j.box.Dir) {
+		dirs = shellWord(filepath.Dir(s.Path)) + " " + dirs
+	}
+	return []diag.Finding{f.With("q_path", shellWord(j.lock.Path)).With("q_dir", dirs).With("q_user", shellWord(j.box.User))}
 }
 
 // ageOf is an age in the unit that people would use: s, min, h or d.

@@ -90,7 +90,7 @@ func TestClear(t *testing.T) {
 		{"dotlock of the dead, and mail", map[string]string{"taro.lock": dead, ".taro.pop": mail(1), "taro": mail(2)},
 			[]Action{{User: "taro", Path: "taro.lock", Kind: "dotlock", Action: Removed}, merged(2, 2)}, mail(1, 2)},
 		{"procmail", map[string]string{"taro.lock": "0", "taro": mail(1)}, []Action{{User: "taro", Path: "taro.lock", Kind: "procmail", Action: Removed}}, mail(1)},
-		{"left by a crash of ours", map[string]string{".taro.mailsrv-new": "half a", ".taro.pop.mailsrv-new": "half b", ".taro.pop": mail(1), "taro": mail(2)}, []Action{merged(2, 2)}, mail(1, 2)},
+		{"left by a crash of ours", map[string]string{".taro.mailsrv-new": "half a", ".taro.pop.bak.mailsrv-new": "half b", ".taro.pop": mail(1), "taro": mail(2)}, []Action{merged(2, 2)}, mail(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -351,7 +351,7 @@ func TestClearAcrossDirectories(t *testing.T) {
 // When the disk is full nothing has changed, and no half copies stay.
 func TestClearOnAFullDisk(t *testing.T) {
 	onLinux(t)
-	for _, at := range []string{"sync .taro.pop.mailsrv-new", "sync .taro.mailsrv-new", "rename taro"} {
+	for _, at := range []string{"sync .taro.pop.bak.mailsrv-new", "sync .taro.mailsrv-new", "rename taro"} {
 		dir := t.TempDir()
 		write(t, dir, ".taro.pop", mail(1))
 		write(t, dir, "taro", mail(2))
@@ -360,7 +360,7 @@ func TestClearOnAFullDisk(t *testing.T) {
 		d := &disk{}
 		d.before = func(step string) {
 			if step == at { // the file vanishes: what follows fails
-				for _, name := range []string{".taro.mailsrv-new", ".taro.pop.mailsrv-new"} {
+				for _, name := range []string{".taro.mailsrv-new", ".taro.pop.bak.mailsrv-new"} {
 					_ = os.Remove(filepath.Join(dir, name))
 				}
 			}

@@ -225,17 +225,11 @@ func (d *disk) keep(f *os.File, dir string, now time.Time) (string, error) {
 		return "", err
 	}
 	name := filepath.Base(f.Name())
-	if name[0] != '.' {
-		name = "." + name // beside spools everything else is a mailbox
-	}
-	if filepath.Clean(dir) != filepath.Dir(f.Name()) {
-		name = filepath.Base(f.Name())
-	}
 	like := info
 	if !mayGive {
 		like = nil
 	}
-	tmp := filepath.Join(dir, newName(filepath.Base(f.Name())))
+	tmp := filepath.Join(dir, newName(name+".bak"))
 	out, err := d.writeNew(tmp, like, 0o600, func(w io.Writer) error {
 		_, err := io.Copy(w, io.NewSectionReader(f, 0, info.Size()))
 		return err

@@ -316,7 +316,7 @@ func crashing(t *testing.T, dir string, left *int) *disk {
 // buryDead does to a crashed process what the system does: what was not synced
 // may be on the disk only in part, and its process id is nobody's.
 func buryDead(t *testing.T, g gen, dir, user string) {
-	for _, name := range []string{"." + user + ".mailsrv-new", "." + user + ".pop.mailsrv-new"} {
+	for _, name := range []string{"." + user + ".mailsrv-new", "." + user + ".bak.mailsrv-new", "." + user + ".pop.bak.mailsrv-new"} {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 			must(t, os.Truncate(path, g.Int64N(info.Size())))

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"mailsrv/codes"
 	"mailsrv/diag"
 	"mailsrv/diag/doctor"
 	"mailsrv/probes/spool"
@@ -21,11 +20,12 @@ type Checked struct {
 	File     string         `json:"file"`
 	Size     int64          `json:"size"`
 	Messages int            `json:"messages"`
+	Damage   []Mended       `json:"damage,omitempty"` // all of it; findings name the most basic fault
 	Findings []diag.Finding `json:"findings"`
 	Summary  diag.Summary   `json:"summary"`
 }
 
-// Mended is one kind of damage that was repaired.
+// Mended is one kind of damage, that was repaired or is there.
 type Mended struct {
 	Kind   string `json:"kind"`   // the word behind "mbox." of the finding
 	Offset int64  `json:"offset"` // where it was first
@@ -63,16 +63,13 @@ func Check(ctx context.Context, path string) (Checked, error) {
 }
 
 func checked(path string, s spool.Source) Checked {
-	c := Checked{File: path, Size: s.Size, Messages: len(s.Messages), Findings: doctor.JudgeMbox(filepath.Base(path), path, s.Mbox)}
+	c := Checked{File: path, Size: s.Size, Messages: len(s.Messages), Damage: kinds(s.Damage), Findings: doctor.JudgeMbox(filepath.Base(path), path, s.Mbox)}
 	if len(c.Findings) == 0 {
 		c.Findings = []diag.Finding{diag.New("mbox.ok", path, diag.Evidence{"messages": c.Messages})}
 	}
 	c.Summary = diag.Summarize(c.Findings)
 	return c
 }
-
-// Localize fills in the texts.
-func (c *Checked) Localize(lang codes.Lang) error { return diag.Localize(c.Findings, lang) }
 
 // Repair mends the form of a mailbox file: what stands where a From line should
 // be, what stands before the first message, runs of NUL octets, line ends,

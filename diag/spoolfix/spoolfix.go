@@ -57,7 +57,7 @@ type Spool struct {
 type File struct {
 	Path     string `json:"path"`
 	Size     int64  `json:"size"`
-	Messages *int   `json:"messages,omitempty"` // nil: not read
+	Messages *int   `json:"messages,omitempty"` // nil: not read (no lock, and very large)
 	Owner    string `json:"owner,omitempty"`
 }
 
@@ -116,8 +116,13 @@ func look(ctx context.Context, opt Options) (boxes []spool.Mailbox, locks [][]ju
 			rep.Findings = append(rep.Findings, diag.New("env.admin_missing", pe.Path, diag.Evidence{"what": "spool", "path": pe.Path, "reason": pe.Err.Error()}))
 		}
 	}
+	budget := int64(256 << 20)
 	for _, b := range boxes {
 		var here []judged
+		if b.Spool != nil && b.Messages < 0 && b.Spool.Size <= budget {
+			budget -= b.Spool.Size
+			b.Messages = countMessages(ctx, b.Spool.Path)
+		}
 		s := Spool{Dir: b.Dir, User: b.User, Locks: []Lock{}}
 		if b.Spool != nil {
 			s.Spool = &File{Path: b.Spool.Path, Size: b.Spool.Size, Owner: b.Spool.Owner, Messages: known(b.Messages)}
@@ -138,6 +143,20 @@ func look(ctx context.Context, opt Options) (boxes []spool.Mailbox, locks [][]ju
 	diag.Sort(rep.Findings)
 	rep.Summary = diag.Summarize(rep.Findings)
 	return boxes, locks, rep, nil
+}
+
+// countMessages is -1 for a mailbox that cannot be read.
+func countMessages(ctx context.Context, path string) int {
+	f, err := os.Open(path)
+	if err != nil {
+		return -1
+	}
+	defer f.Close()
+	s, err := spool.ReadSource(ctx, f)
+	if err != nil {
+		return -1
+	}
+	return len(s.Messages)
 }
 
 func shown(j judged, now time.Time) Lock {
