@@ -38,7 +38,7 @@ func certificates(ctx context.Context, c *Case) []diag.Finding {
 	}
 	chain, fault := loadPair(cert, key)
 	if fault == nil {
-		fault = c.judgeChain(cert, chain)
+		fault = c.judgeChain(cert, c.Config.Hostname, chain)
 	}
 	if fault == nil && c.Running {
 		fault = c.notReloaded(ctx, cert, chain[0])
@@ -49,7 +49,8 @@ func certificates(ctx context.Context, c *Case) []diag.Finding {
 	return out
 }
 
-// loadPair reads the chain, leaf first, and holds the key against it.
+// loadPair reads the chain, leaf first, and holds the key against it. Without a
+// key only the chain is read.
 func loadPair(cert, key string) ([]*x509.Certificate, *diag.Finding) {
 	fault := func(id, file, why string) *diag.Finding {
 		f := diag.New(id, file, diag.Evidence{"file": file, "reason": why})
@@ -57,6 +58,9 @@ func loadPair(cert, key string) ([]*x509.Certificate, *diag.Finding) {
 	}
 	data := map[string][]byte{}
 	for _, file := range []string{cert, key} {
+		if file == "" {
+			continue
+		}
 		b, err := os.ReadFile(file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -86,6 +90,9 @@ func loadPair(cert, key string) ([]*x509.Certificate, *diag.Finding) {
 	}
 	if len(chain) == 0 {
 		return nil, fault("cert.unreadable", cert, "not-a-certificate")
+	}
+	if key == "" {
+		return chain, nil
 	}
 	if _, err := tls.X509KeyPair(data[cert], data[key]); err != nil {
 		return nil, fault("cert.key_mismatch", cert, err.Error())
@@ -134,11 +141,13 @@ func (c *Case) shown(ctx context.Context) (config.Listener, *x509.Certificate) {
 
 const soon = 14 * 24 * time.Hour
 
-func (c *Case) judgeChain(file string, chain []*x509.Certificate) *diag.Finding {
+// judgeChain gives the most basic fault of a chain. Without a host name the
+// names in it are not judged.
+func (c *Case) judgeChain(file, hostname string, chain []*x509.Certificate) *diag.Finding {
 	leaf := chain[0]
-	facts := tlscert.Inspect(chain, c.Config.Hostname, c.RootCAs, c.Now)
+	facts := tlscert.Inspect(chain, hostname, c.RootCAs, c.Now)
 	ev := diag.Evidence{
-		"file": file, "subject_name": facts.Subject, "issuer": facts.Issuer, "names": facts.Names, "hostname": c.Config.Hostname,
+		"file": file, "subject_name": facts.Subject, "issuer": facts.Issuer, "names": facts.Names, "hostname": hostname,
 		"not_before": leaf.NotBefore.UTC().Format(time.RFC3339), "not_after": leaf.NotAfter.UTC().Format(time.RFC3339),
 	}
 	one := func(id string) *diag.Finding {

@@ -23,6 +23,7 @@ import (
 	"mailsrv/diag"
 	"mailsrv/diag/relaytest"
 	"mailsrv/probes/dial"
+	"mailsrv/probes/mta"
 )
 
 // Stage is how far from the server machine a check looks. The stages follow the
@@ -68,6 +69,9 @@ type Options struct {
 	SendMatrix   []string  // addresses elsewhere to try to send to; asks for the check matrix
 	Now          time.Time // zero: now
 	Built        time.Time // when this program was built; zero: unknown
+
+	// Foreign finds the mail servers of other makers; nil: on this machine.
+	Foreign func(context.Context) []mta.Server
 
 	// The server's rooms that a judge may not enter come as functions.
 

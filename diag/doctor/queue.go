@@ -30,7 +30,7 @@ func outgoing(ctx context.Context, c *Case) []diag.Finding {
 	l, err := queue.List(c.Config.DataDir)
 	if err != nil {
 		dir := queue.Dir(c.Config.DataDir)
-		return []diag.Finding{diag.New("env.admin_missing", dir, diag.Evidence{"what": "data", "path": dir, "reason": err.Error()})}
+		return []diag.Finding{diag.New("env.admin_missing", dir, diag.Evidence{"what": "own-queue", "path": dir, "reason": err.Error()})}
 	}
 	if len(l.Messages)+len(l.Damaged) == 0 && !l.Paused {
 		return nil

@@ -3,6 +3,7 @@ package relaytest
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"mailsrv/probes/dial"
@@ -71,7 +72,9 @@ type Client struct {
 	Greeting string
 	Addr     string // the address connected to
 	Local    string // our own
-	Deliver  string // send a message by each try that is accepted
+	// Cleartext tells that passwords would be taken before TLS.
+	Cleartext bool
+	Deliver   string // send a message by each try that is accepted
 
 	ctx     context.Context
 	addr    string
@@ -95,6 +98,10 @@ func (c *Client) connect() error {
 	greeting, err := conn.Greeting()
 	if err == nil {
 		_, err = conn.Ehlo()
+	}
+	if err == nil && conn.TLS == nil {
+		m := conn.Mechanisms()
+		c.Cleartext = slices.Contains(m, "PLAIN") || slices.Contains(m, "LOGIN")
 	}
 	if err == nil && c.wantTLS && conn.TLS == nil && conn.Has("STARTTLS") {
 		if _, err = conn.StartTLS(); err == nil {

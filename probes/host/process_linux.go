@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -178,4 +179,34 @@ func parseLimit(s string) (uint64, error) {
 		return 1 << 62, nil
 	}
 	return strconv.ParseUint(s, 10, 64)
+}
+
+// Processes lists the processes whose program has one of these names. Those of
+// other mount namespaces, as containers have, are left out where that can be
+// seen.
+func Processes(names ...string) []Process {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	ours, _ := os.Readlink("/proc/self/ns/mnt") // unknown: then no process is left out
+	var out []Process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// The name in stat is readable for everybody, and cut to 15 octets.
+		b, err := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
+		if err != nil || !slices.Contains(names, string(bytes.TrimSpace(b))) {
+			continue
+		}
+		if theirs, err := os.Readlink(filepath.Join("/proc", e.Name(), "ns/mnt")); err == nil && ours != "" && theirs != ours {
+			continue
+		}
+		if p, ok := ProcessOf(pid); ok {
+			out = append(out, p)
+		}
+	}
+	return out
 }

@@ -1,0 +1,130 @@
+package mta
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// postfixSettings are asked for with their values in effect.
+var postfixSettings = []string{
+	"mail_version", "config_directory", "queue_directory", "myhostname", "mynetworks", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
+}
+
+func (s System) postfix(ctx context.Context) (Server, bool) {
+	postconf := s.look("postconf")
+	if postconf == "" {
+		return Server{}, false
+	}
+	srv := Server{Product: Postfix, Program: postconf}
+	changed := run(ctx, postconf, "-n")
+	v := parsePostconf(changed.stdout)
+	if srv.Complaint = complaints(changed, "fatal:", "error:"); srv.Complaint == "" {
+		srv.Complaint = complaints(run(ctx, postconf, "-M"), "fatal:", "error:")
+	}
+	for name, value := range parsePostconf(run(ctx, append([]string{postconf, "-x"}, postfixSettings...)...).stdout) {
+		v[name] = value
+	}
+	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], v["config_directory"], v["myhostname"]
+	srv.trust("mynetworks", lists(v["mynetworks"]))
+	srv.Certs = postfixCerts(v)
+	queue := v["queue_directory"]
+	if queue == "" {
+		queue = "/var/spool/postfix"
+	}
+	srv.PID, srv.Running = s.alive(filepath.Join(queue, "pid", "master.pid"), "master")
+	if srv.Complaint == "" && os.Getuid() == 0 && whole(s.file(queue)) {
+		if postfix := s.look("postfix"); postfix != "" {
+			srv.Complaint = complaints(run(ctx, postfix, "check"), "fatal:", "error:")
+		}
+	}
+	if postqueue := s.look("postqueue"); postqueue != "" {
+		o := run(ctx, postqueue, "-j")
+		srv.Queue = parsePostqueue(o.stdout)
+		if o.err != nil {
+			srv.QueueErr = errors.New(firstLines(o.stderr, 1))
+		}
+	}
+	return srv, true
+}
+
+// whole tells whether nothing is missing that "postfix check" would create.
+func whole(queue string) bool {
+	for _, dir := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop", "pid", "private", "public", "saved", "trace"} {
+		if info, err := os.Stat(filepath.Join(queue, dir)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// parsePostconf reads "name = value" lines.
+func parsePostconf(text string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+		if name = strings.TrimSpace(name); ok && name != "" && !strings.ContainsAny(name, " \t") {
+			out[name] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// lists cuts a value at blanks and commas.
+func lists(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
+}
+
+func postfixCerts(v map[string]string) []Pair {
+	// A chain file holds key and certificates; it wins over the older settings.
+	if chain := lists(v["smtpd_tls_chain_files"]); len(chain) > 0 {
+		var out []Pair
+		for _, f := range chain {
+			out = append(out, Pair{f, f})
+		}
+		return out
+	}
+	cert, key := v["smtpd_tls_cert_file"], v["smtpd_tls_key_file"]
+	if cert == "" || cert == "none" {
+		return nil
+	}
+	if key == "" || key == "$smtpd_tls_cert_file" {
+		key = cert
+	}
+	return []Pair{{cert, key}}
+}
+
+// parsePostqueue reads the lines of "postqueue -j", one message each.
+func parsePostqueue(text string) []Waiting {
+	var out []Waiting
+	for line := range strings.Lines(text) {
+		var m struct {
+			QueueName   string `json:"queue_name"`
+			QueueID     string `json:"queue_id"`
+			ArrivalTime int64  `json:"arrival_time"`
+			Sender      string `json:"sender"`
+			Recipients  []struct {
+				Address     string `json:"address"`
+				DelayReason string `json:"delay_reason"`
+			} `json:"recipients"`
+		}
+		if json.Unmarshal([]byte(line), &m) != nil || m.QueueID == "" {
+			continue
+		}
+		sender := m.Sender
+		if sender == "MAILER-DAEMON" { // how it shows the null sender
+			sender = ""
+		}
+		for _, r := range m.Recipients {
+			out = append(out, Waiting{
+				ID: m.QueueID, Sender: sender, Recipient: r.Address, Reason: r.DelayReason, Since: time.Unix(m.ArrivalTime, 0),
+				Held: m.QueueName == "hold", Tried: m.QueueName == "deferred" || r.DelayReason != "",
+			})
+		}
+	}
+	return out
+}
