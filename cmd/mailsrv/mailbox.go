@@ -370,7 +370,7 @@ func (m *mailboxRun) delete(ctx context.Context, args []string) error {
 	p := m.printer()
 	if !m.confirm {
 		p.Mailbox(ms, doc.Headers)
-		p.Line(0, fmt.Sprintf(m.lang.Pick("Nothing was deleted. With --yes: %d messages.", "まだ何も削除していません。--yes を付けると %d 通を削除します。"), len(ms)))
+		p.Line(0, fmt.Sprintf(m.lang.Pick("Nothing was deleted. With --yes: %s.", "まだ何も削除していません。--yes を付けると %s を削除します。"), p.Count(len(ms))))
 		return nil
 	}
 	for _, x := range ms {

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"mailsrv/diag/explain/bounce"
+	"mailsrv/probes/dial"
 )
 
 // Message is one message of a mailbox.
@@ -28,8 +29,10 @@ type Message struct {
 	From    string `json:"from,omitempty"`
 	Subject string `json:"subject,omitempty"`
 	Date    string `json:"date,omitempty"` // RFC 3339
-	// Error says why the header could not be read.
-	Error string `json:"error,omitempty"`
+	// Error says why the header could not be read; Outcome is the word for it:
+	// silent, reset, permanent, ...
+	Error   string `json:"error,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
 }
 
 // Box is an open mailbox.
@@ -51,7 +54,7 @@ type Box interface {
 	Close() error
 }
 
-// ErrNoHead: the server does not know TOP.
+// ErrNoHead says that the server does not know TOP.
 var ErrNoHead = errors.New("the server does not hand out headers without the whole message (no TOP)")
 
 // MessageError says what is wrong with one message; others may be fine.
@@ -72,7 +75,7 @@ func Heads(ctx context.Context, box Box, ms []Message, progress func(done int)) 
 		var one *MessageError
 		switch {
 		case errors.As(err, &one):
-			ms[i].Error = Clean(one.Err.Error())
+			ms[i].Error, ms[i].Outcome = Clean(one.Err.Error()), dial.Outcome(one.Err)
 		case err != nil:
 			return err
 		default:

@@ -47,18 +47,17 @@ func (s Server) Address() string {
 	return net.JoinHostPort(s.Host, strconv.Itoa(port))
 }
 
-// CertError: the server may not be the one it should be, and gets no password.
+// CertError says that the server may not be the one it should be, and gets no password.
 type CertError struct{ Fault string }
 
 func (e *CertError) Error() string {
 	return "the server's certificate is not good (" + e.Fault + "); no password was sent. --ca-file, --name or --tls none may help"
 }
 
-// ErrNoSTLS: TLS was asked for.
+// ErrNoSTLS says that TLS was asked for and is not to be had.
 var ErrNoSTLS = errors.New("the server does not offer STLS; no password was sent")
 
-// OpenRemote connects and logs in. Clear tells whether the password went over
-// the network without TLS.
+// OpenRemote connects and logs in.
 func OpenRemote(ctx context.Context, s Server) (box *Remote, err error) {
 	r := &Remote{server: s}
 	if err := r.login(ctx); err != nil {
@@ -255,7 +254,7 @@ func (r *Remote) Copy(_ context.Context, m Message, w io.Writer) error {
 	return err
 }
 
-// ErrUncertain: the server did not confirm a deletion.
+// ErrUncertain says that the server did not confirm a deletion.
 var ErrUncertain = errors.New("the server did not confirm it (QUIT); list the mailbox to see whether it is gone")
 
 // Delete implements Box: DELE each, then QUIT, which makes the server do it.

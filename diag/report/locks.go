@@ -65,9 +65,9 @@ func (p *Printer) lockTable(spools []spoolfix.Spool) {
 			note := ""
 			switch {
 			case l.Messages != nil && s.Spool != nil && s.Spool.Messages != nil:
-				note = fmt.Sprintf(p.Lang.Pick("%s, %d in the spool", "メール %s、スプールに %d 通"), p.messages(*l.Messages), *s.Spool.Messages)
+				note = fmt.Sprintf(p.Lang.Pick("%s, %d in the spool", "メール %s、スプールに %d 通"), p.Count(*l.Messages), *s.Spool.Messages)
 			case l.Messages != nil:
-				note = fmt.Sprintf(p.Lang.Pick("%s, no spool", "メール %s、スプールなし"), p.messages(*l.Messages))
+				note = fmt.Sprintf(p.Lang.Pick("%s, no spool", "メール %s、スプールなし"), p.Count(*l.Messages))
 			}
 			if l.PID > 0 && l.Alive {
 				note = strings.TrimLeft(note+"  ", " ") + process(l.PID, l.Program, p.Lang.Pick("process", "プロセス"))
@@ -121,8 +121,8 @@ func (p *Printer) age(seconds int64) string {
 	return fmt.Sprintf(pick("%d d", "%d 日"), int(d.Hours()/24))
 }
 
-// messages counts them.
-func (p *Printer) messages(n int) string {
+// Count is a number of messages.
+func (p *Printer) Count(n int) string {
 	if n == 1 {
 		return p.Lang.Pick("1 message", "1 通")
 	}
@@ -136,9 +136,9 @@ func (p *Printer) action(a spoolfix.Action, dryRun bool) {
 	var text string
 	switch a.Action {
 	case spoolfix.Merged:
-		text = fmt.Sprintf(pick("%s: the mail of %s is back in %s: %s, none lost", "%s: %s のメールを %s に戻しました。合計 %s、失われたものはありません"), a.User, a.Path, a.Spool, p.messages(a.After))
+		text = fmt.Sprintf(pick("%s: the mail of %s is back in %s: %s, none lost", "%s: %s のメールを %s に戻しました。合計 %s、失われたものはありません"), a.User, a.Path, a.Spool, p.Count(a.After))
 		if dryRun {
-			text = fmt.Sprintf(pick("%s: the mail of %s would go back to %s: %s then", "%s: %s のメールを %s に戻します。合計 %s になります"), a.User, a.Path, a.Spool, p.messages(a.After))
+			text = fmt.Sprintf(pick("%s: the mail of %s would go back to %s: %s then", "%s: %s のメールを %s に戻します。合計 %s になります"), a.User, a.Path, a.Spool, p.Count(a.After))
 		}
 		if a.Duplicates > 0 {
 			text += fmt.Sprintf(pick(" (%d in both files)", " (両方にあったもの %d 通)"), a.Duplicates)
@@ -199,7 +199,7 @@ func (p *Printer) Checked(c spoolfix.Checked, quiet bool) {
 	if quiet && c.Summary.Fail+c.Summary.Warn == 0 {
 		return
 	}
-	p.Line(0, p.Faint(fmt.Sprintf(p.Lang.Pick("%s: %s, %d octets", "%s: メール %s、%d バイト"), c.File, p.messages(c.Messages), c.Size)))
+	p.Line(0, p.Faint(fmt.Sprintf(p.Lang.Pick("%s: %s, %d octets", "%s: メール %s、%d バイト"), c.File, p.Count(c.Messages), c.Size)))
 	for _, f := range c.Findings {
 		p.finding(f)
 	}
@@ -229,7 +229,7 @@ func (p *Printer) Repaired(r spoolfix.RepairReport, quiet bool) {
 	switch {
 	case r.Action == spoolfix.Kept && r.Why == "":
 		if !quiet {
-			p.Labelled(0, p.paint("✓", color.FgGreen), 2, fmt.Sprintf(pick("%s: nothing to repair (%s)", "%s: 修復の必要はありません (メール %s)"), r.File, p.messages(r.Messages)))
+			p.Labelled(0, p.paint("✓", color.FgGreen), 2, fmt.Sprintf(pick("%s: nothing to repair (%s)", "%s: 修復の必要はありません (メール %s)"), r.File, p.Count(r.Messages)))
 		}
 		return
 	case r.Action == spoolfix.Kept:
@@ -237,9 +237,9 @@ func (p *Printer) Repaired(r spoolfix.RepairReport, quiet bool) {
 		p.Findings(r.Findings)
 		return
 	}
-	text := fmt.Sprintf(pick("%s: %s, none lost; POP servers can read it", "%s: メール %s、失われたものはありません。POP サーバーで読めます"), r.File, p.messages(r.After))
+	text := fmt.Sprintf(pick("%s: %s, none lost; POP servers can read it", "%s: メール %s、失われたものはありません。POP サーバーで読めます"), r.File, p.Count(r.After))
 	if r.DryRun {
-		text = fmt.Sprintf(pick("%s: this would be repaired; %s then:", "%s: 次のように修復します。修復後はメール %s です:"), r.File, p.messages(r.After))
+		text = fmt.Sprintf(pick("%s: this would be repaired; %s then:", "%s: 次のように修復します。修復後はメール %s です:"), r.File, p.Count(r.After))
 	}
 	p.Labelled(0, p.paint("✓", color.FgGreen), 2, text)
 	for _, m := range r.Mended {

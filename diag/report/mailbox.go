@@ -11,6 +11,7 @@ import (
 	"github.com/fatih/color"
 
 	"mailsrv/diag/mailbox"
+	"mailsrv/probes/dial"
 )
 
 // Mailbox lists messages, one on a line, cut at the width.
@@ -31,7 +32,7 @@ func (p *Printer) Mailbox(ms []mailbox.Message, headers bool) {
 		line := fmt.Sprintf("%*d  %*s  ", number, m.Number, size, octetText(m.Size))
 		switch {
 		case m.Error != "":
-			line += p.paint("✗ ", color.FgRed) + m.Error
+			line += p.paint("✗ ", color.FgRed) + p.stuck(m)
 		case headers:
 			when := strings.Repeat(" ", len("2006-01-02 15:04"))
 			if t, err := time.Parse(time.RFC3339, m.Date); err == nil {
@@ -50,7 +51,18 @@ func (p *Printer) Mailbox(ms []mailbox.Message, headers bool) {
 			fmt.Fprintln(p.W, strings.Repeat(" ", number+2)+p.Faint(mailbox.Clean(m.UID)))
 		}
 	}
-	fmt.Fprintln(p.W, p.Faint(fmt.Sprintf(pick("%s, %s", "メール %s、%s"), p.messages(len(ms)), octetText(octets))))
+	fmt.Fprintln(p.W, p.Faint(fmt.Sprintf(pick("%s, %s", "メール %s、%s"), p.Count(len(ms)), octetText(octets))))
+}
+
+// stuck says why a header could not be read.
+func (p *Printer) stuck(m mailbox.Message) string {
+	switch m.Outcome {
+	case dial.Silent, dial.Drip, dial.Timeout:
+		return p.Lang.Pick("the server does not answer for this message", "このメールについてサーバーが応答しません")
+	case dial.Reset, dial.Closed:
+		return p.Lang.Pick("the server breaks the connection at this message", "このメールでサーバーが接続を切ります")
+	}
+	return m.Error
 }
 
 // octetText is a size as people read it.
