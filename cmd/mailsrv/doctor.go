@@ -34,8 +34,12 @@ type doctorRun struct {
 	stage, dialMap, caFile          string
 	only, skip, spools              []string
 	resolvers, expect, ignore       []string
+	reach, send                     []string
 	timeout                         time.Duration
 	strict, list, fix, dryRun, doIt bool
+	watch                           bool
+	every                           time.Duration
+	html, bundle                    string
 }
 
 func doctorCommand(a *app) *cobra.Command {
@@ -50,15 +54,24 @@ The stages follow the order that finds faults fastest: "local" looks at the
 server machine itself over 127.0.0.1, "lan" adds its own addresses, "internet"
 adds DNS and mail hosts. Naming checks runs only these.
 
+On a machine with Postfix, Exim, Dovecot or sendmail these are examined, too.
+
 Reading changes nothing. The check "loop" sends one message to an account of
-its own on this server and removes both. --fix repairs what is safe to repair,
-after asking.
+its own on this server and removes both. --send-matrix tries recipients here and
+elsewhere, only as far as the answer to RCPT. --fix repairs what is safe to
+repair, after asking.
+
+--html and --report make files to hand on; the archive of --report also has the
+configuration, the end of the log and the state of the queue, but no password,
+key, account or mail.
 
 Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
 		Example: `  mailsrv doctor --stage local
   mailsrv doctor ports loop
   mailsrv doctor locks --spool /var/spool/mail
-  mailsrv doctor --fix --dry-run`,
+  mailsrv doctor --send-matrix taro@example.jp --send-matrix hanako@example.net
+  mailsrv doctor --fix --dry-run
+  mailsrv doctor --report mail-trouble.zip`,
 		ValidArgs: checkNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.only = append(d.only, args...)
@@ -78,12 +91,18 @@ Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
 	f.StringVar(&d.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections to other machines really go (tests and labs)")
 	f.StringArrayVar(&d.expect, "expect-address", nil, "public `IP` address of this server (repeatable)")
 	f.StringVar(&d.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
+	f.StringArrayVar(&d.reach, "reach-target", nil, "try outgoing port 25 with this `ADDR` instead of large providers (repeatable)")
+	f.StringArrayVar(&d.send, "send-matrix", nil, "also try to send to this `ADDRESS`, as far as RCPT (repeatable)")
 	f.DurationVar(&d.timeout, "timeout", doctor.DefaultTimeout, "limit of each network step")
 	f.StringArrayVar(&d.ignore, "ignore", nil, "silence a finding this once, `ID=REASON` (repeatable)")
 	f.BoolVar(&d.strict, "strict", false, "exit 1 on a warning, too")
-	f.BoolVar(&d.fix, "fix", false, "repair what is safe to repair: missing postmaster and abuse addresses")
+	f.BoolVar(&d.fix, "fix", false, "repair what is safe to repair: stale locks, missing postmaster and abuse addresses, files open to others")
 	f.BoolVar(&d.dryRun, "dry-run", false, "with --fix: only show what would be done")
 	f.BoolVar(&d.doIt, "yes", false, "with --fix: do not ask")
+	f.BoolVar(&d.watch, "watch", false, "look again and again, and show what has changed")
+	f.DurationVar(&d.every, "every", 30*time.Second, "how often --watch looks")
+	f.StringVar(&d.html, "html", "", "also write the report as a page, `FILE`")
+	f.StringVar(&d.bundle, "report", "", "also write an archive for whoever helps, without secrets, `FILE.zip`")
 	return cmd
 }
 
@@ -123,7 +142,14 @@ func (d *doctorRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.watch {
+		return d.watching(ctx)
+	}
+	bar := d.bar()
+	opt.Progress = bar.show
 	r, err := doctor.Run(ctx, opt)
+	bar.clear()
+	opt.Progress = nil
 	if err != nil {
 		return usagef("doctor: %w", err)
 	}
@@ -139,6 +165,9 @@ func (d *doctorRun) run(ctx context.Context) error {
 	if err := d.print(r); err != nil {
 		return err
 	}
+	if err := d.writeFiles(ctx, opt, r); err != nil {
+		return &exitError{exitFailed, err}
+	}
 	if failed != nil {
 		return &exitError{exitFailed, failed}
 	}
@@ -147,7 +176,7 @@ func (d *doctorRun) run(ctx context.Context) error {
 
 func (d *doctorRun) print(r *doctor.Report) error {
 	if d.json {
-		return report.JSON(d.stdout, r, true)
+		return report.JSON(d.stdout, r, !d.watch)
 	}
 	d.printer().Doctor(r, d.quiet)
 	return nil
@@ -156,6 +185,12 @@ func (d *doctorRun) print(r *doctor.Report) error {
 func (d *doctorRun) options() (opt doctor.Options, err error) {
 	if d.timeout < 10*time.Millisecond {
 		return opt, usagef("--timeout %s: must be at least 10ms", d.timeout)
+	}
+	switch {
+	case d.watch && (d.fix || d.html != "" || d.bundle != ""):
+		return opt, usagef("--watch only looks: it goes with neither --fix nor --html nor --report")
+	case d.every < 100*time.Millisecond:
+		return opt, usagef("--every %s: must be at least 100ms", d.every)
 	}
 	if (d.dryRun || d.doIt) && !d.fix {
 		return opt, usagef("--dry-run and --yes belong to --fix")
@@ -176,6 +211,16 @@ func (d *doctorRun) options() (opt doctor.Options, err error) {
 			return opt, usagef("--resolver %q: %v", s, err)
 		}
 		opt.Resolvers = append(opt.Resolvers, ap)
+	}
+	if opt.ReachTargets, err = d.reachTargets(); err != nil {
+		return opt, err
+	}
+	for _, s := range d.send {
+		a, rest, err := address.ParsePath("<" + s + ">")
+		if err != nil || rest != "" || a.Domain == "" {
+			return opt, usagef("--send-matrix %q: must be an address such as taro@example.com", s)
+		}
+		opt.SendMatrix = append(opt.SendMatrix, a.String())
 	}
 	if opt.Expect, err = addressFlags("--expect-address", d.expect); err != nil {
 		return opt, err

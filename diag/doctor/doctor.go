@@ -70,6 +70,10 @@ type Options struct {
 	Now          time.Time // zero: now
 	Built        time.Time // when this program was built; zero: unknown
 
+	// Progress hears of each check that ends: how many have, of how many, and
+	// which still run. Nil: nobody wants to know.
+	Progress func(done, total int, running []string)
+
 	// Foreign finds the mail servers of other makers; nil: on this machine.
 	Foreign func(context.Context) []mta.Server
 

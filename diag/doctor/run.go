@@ -87,14 +87,17 @@ func runAll(ctx context.Context, c *Case, checks []Check) []result {
 		ended[check.Name] = make(chan struct{})
 	}
 	var wg sync.WaitGroup
+	count := counter{total: len(checks), tell: c.Progress}
 	for i, check := range checks {
 		wg.Go(func() {
 			defer close(ended[check.Name])
+			defer count.ended(check.Name)
 			for _, name := range check.After {
 				if first, ok := ended[name]; ok {
 					<-first
 				}
 			}
+			count.began(check.Name)
 			began := time.Now()
 			fs, idle := runOne(ctx, c, check)
 			results[i] = result{check, fs, idle, time.Since(began)}
@@ -103,6 +106,34 @@ func runAll(ctx context.Context, c *Case, checks []Check) []result {
 	}
 	wg.Wait()
 	return results
+}
+
+// counter tells how far the checks are.
+type counter struct {
+	mu      sync.Mutex
+	total   int
+	done    int
+	running []string
+	tell    func(done, total int, running []string)
+}
+
+func (k *counter) began(name string) { k.note(func() { k.running = append(k.running, name) }) }
+
+func (k *counter) ended(name string) {
+	k.note(func() {
+		k.done++
+		k.running = slices.DeleteFunc(k.running, func(n string) bool { return n == name })
+	})
+}
+
+func (k *counter) note(change func()) {
+	if k.tell == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change()
+	k.tell(k.done, k.total, slices.Clone(k.running))
 }
 
 // runOne runs a check within its limit and survives whatever it does.

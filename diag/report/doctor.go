@@ -13,19 +13,8 @@ import (
 // verdict. Quiet leaves out what is no trouble.
 func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
 	pick := p.Lang.Pick
-	config := r.Config
-	if config == "" {
-		config = pick("defaults", "既定値")
-	}
-	server := pick("not running", "停止中")
-	switch {
-	case r.Server.Hidden:
-		server = pick("running as another user", "別のユーザーで動作中")
-	case r.Server.Running:
-		server = fmt.Sprintf(pick("running, process %d", "動作中、プロセス %d"), r.Server.PID)
-	}
 	if !quiet {
-		p.Line(0, p.Faint(fmt.Sprintf(pick("stage %s, configuration %s, mailsrv %s", "段階 %s、設定 %s、mailsrv は%s"), r.Stage, config, server)))
+		p.Line(0, p.Faint(p.head(r)))
 		p.Blank()
 	}
 	fs := r.Findings
@@ -41,15 +30,40 @@ func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
 		}
 	}
 	for _, f := range r.Fixed {
-		p.Labelled(0, pick("fix", "修復"), 6, f.Did)
+		did := f.Did
+		if f.Backup != "" {
+			did += " " + fmt.Sprintf(pick("(copy kept in %s)", "（コピーの保存先: %s）"), f.Backup)
+		}
+		p.Labelled(0, pick("fix", "修復"), 6, did)
 	}
 	if len(r.Fixed) > 0 {
 		p.Blank()
 	}
 	p.Findings(fs)
 	if r.Ignored > 0 {
-		p.Line(0, p.Faint(fmt.Sprintf(pick("%d silenced by configuration", "%d 件は設定により非表示"), r.Ignored)))
+		p.Line(0, p.Faint(p.ignored(r.Ignored)))
 	}
+}
+
+// head says what was examined.
+func (p *Printer) head(r *doctor.Report) string {
+	pick := p.Lang.Pick
+	config := r.Config
+	if config == "" {
+		config = pick("defaults", "既定値")
+	}
+	server := pick("not running", "停止中")
+	switch {
+	case r.Server.Hidden:
+		server = pick("running as another user", "別のユーザーで動作中")
+	case r.Server.Running:
+		server = fmt.Sprintf(pick("running, process %d", "動作中、プロセス %d"), r.Server.PID)
+	}
+	return fmt.Sprintf(pick("stage %s, configuration %s, mailsrv %s", "段階 %s、設定 %s、mailsrv は%s"), r.Stage, config, server)
+}
+
+func (p *Printer) ignored(n int) string {
+	return fmt.Sprintf(p.Lang.Pick("%d silenced by configuration", "%d 件は設定により非表示"), n)
 }
 
 // Finding shows one finding with its causes and remedies.
