@@ -38,11 +38,18 @@ pipe, reads standard input.
 
 Several inputs are answered one by one, with --json one object a line. A reply
 code and the status behind it are one input: 550 5.7.1. Plain words typed without
-quotation marks are one text: explain connection refused.`,
+quotation marks are one text: explain connection refused.
+
+A log of any length is read line by line and its troubled lines are grouped by
+cause: first what stops the server itself, then what concerns most lines, last
+what was only refused to strangers. In JSON "log" holds the number of lines and
+of those with trouble, "groups" one object a cause: cause, count, failed,
+deferred, first, last, top (hosts by lines), sample.`,
 		Example: `  mailsrv explain 0x800CCC0E
   mailsrv explain 550 5.7.1
   mailsrv explain "-ERR [IN-USE] lock busy! Is another session active?"
   mailsrv explain error.txt bounce.eml
+  mailsrv explain /var/log/mail.log
   xclip -o | mailsrv explain`,
 		DisableFlagParsing: true,
 	}
@@ -138,6 +145,9 @@ type source struct {
 	text []byte
 	err  error // why the file could not be read
 	rest bool  // there was more than explain.MaxInput
+
+	log  io.Reader // a long log, read while it is explained; text is empty then
+	size int64     // of the log in bytes, 0 when it is not known
 }
 
 func (a *app) explain(args []string, recursive bool) error {
@@ -151,7 +161,7 @@ func (a *app) explain(args []string, recursive bool) error {
 	inputs := joinWords(args)
 	for _, arg := range inputs {
 		for s := range a.sources(arg, recursive) {
-			r := s.explain(a.lang)
+			r := a.explainSource(s)
 			recognised = recognised || r.Recognised()
 			unread = unread || s.err != nil
 			if err := a.showExplained(&r, n, len(inputs) > 1 || recursive); err != nil {
@@ -233,7 +243,7 @@ func isPath(arg string) bool {
 func (a *app) sources(arg string, recursive bool) func(yield func(source) bool) {
 	return func(yield func(source) bool) {
 		if arg == "-" {
-			readMails("", a.stdin, yield)
+			readMails("", a.stdin, 0, yield)
 			return
 		}
 		if len(arg) > 1024 || strings.ContainsAny(arg, "\n\x00") {
@@ -311,6 +321,18 @@ func textSource(arg string) source {
 		s.text, s.rest = s.text[:explain.MaxInput], true
 	}
 	return s
+}
+
+func (a *app) explainSource(s source) explain.Result {
+	if s.log != nil {
+		r, err := a.readLog(s)
+		if err == nil {
+			r.Input.Name = s.name
+			return r
+		}
+		s.err = err
+	}
+	return s.explain(a.lang)
 }
 
 func (s source) explain(lang codes.Lang) explain.Result {

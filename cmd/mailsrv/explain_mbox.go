@@ -12,8 +12,9 @@ import (
 	"mailsrv/diag/explain/bounce"
 )
 
-// openSource yields a file: an mbox mail by mail, anything else as one input. A
-// single mail that was saved with its mbox line, as .eml, stays one.
+// openSource yields a file: an mbox mail by mail, a long log as such, anything
+// else as one input. A single mail that was saved with its mbox line, as .eml,
+// stays one.
 func openSource(name string, yield func(source) bool) bool {
 	f, err := os.Open(name)
 	if err != nil {
@@ -23,14 +24,24 @@ func openSource(name string, yield func(source) bool) bool {
 	if strings.EqualFold(filepath.Ext(name), ".eml") {
 		return yield(readSource(name, f))
 	}
-	return readMails(name, f, yield)
+	size := int64(0)
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return readMails(name, f, size, yield)
 }
 
 // readMails yields the mails of an mbox, numbered when there are several, or
-// the whole input when it is none.
-func readMails(name string, r io.Reader, yield func(source) bool) bool {
+// the whole input when it is none. size is that of the input, 0 when it is not
+// known.
+func readMails(name string, r io.Reader, size int64, yield func(source) bool) bool {
 	br := bufio.NewReader(r)
 	if head, _ := br.Peek(512); !bounce.IsMbox(head) {
+		if size == 0 || size > longLog {
+			if br = bufio.NewReaderSize(br, longLog); peekLog(br) {
+				return yield(source{name: name, log: br, size: size})
+			}
+		}
 		return yield(readSource(name, br))
 	}
 	var one *source // held back until it is known to be the only one

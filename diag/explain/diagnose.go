@@ -20,6 +20,16 @@ type candidate struct {
 // candidates lists what all evidence together says, likeliest first, each cause
 // once with all the evidence for it.
 func (f *facts) candidates() []candidate {
+	if !f.judged {
+		f.judged, f.judgement = true, f.judge()
+		for i := range f.judgement {
+			f.judgement[i].evidence = slices.Clip(f.judgement[i].evidence) // others add to it
+		}
+	}
+	return f.judgement
+}
+
+func (f *facts) judge() []candidate {
 	var all []candidate
 	for _, w := range f.words {
 		all = append(all, f.wordCandidate(w))
@@ -269,6 +279,9 @@ func (f *facts) diagnoses(cs []candidate, lang codes.Lang) []Diagnosis {
 		if t, ok := f.stated(); ok {
 			d.Temporary = t
 		}
+		if d.Who == codes.YourProvider && f.ownWords() {
+			d.Who = codes.YourServer // who reads a server's log runs the server
+		}
 		for _, s := range steps {
 			d.Fixes = append(d.Fixes, diag.Fix{Text: s})
 		}
@@ -276,6 +289,12 @@ func (f *facts) diagnoses(cs []candidate, lang codes.Lang) []Diagnosis {
 		out = append(out, d)
 	}
 	return out
+}
+
+// ownWords tells a log line in which the server speaks of itself, and no other
+// server is quoted.
+func (f *facts) ownWords() bool {
+	return f.event != nil && f.event.program != "" && f.event.relay == ""
 }
 
 // stated tells whether the server said that trying again can help: by the first

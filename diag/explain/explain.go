@@ -44,6 +44,8 @@ type Result struct {
 	Context   *Context            `json:"context,omitempty"`
 	Bounces   []Bounce            `json:"bounces,omitempty"`
 	Diagnosis []Diagnosis         `json:"diagnosis,omitempty"`
+	Log       *Log                `json:"log,omitempty"`       // of a log with several troubled lines
+	Groups    []Group             `json:"groups,omitempty"`    // their causes, worst first
 	Extracted map[string][]string `json:"extracted,omitempty"` // from pasted tool output: dns, gateway, listening, ...
 	DidYou    []string            `json:"did_you_mean,omitempty"`
 

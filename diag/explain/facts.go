@@ -16,12 +16,16 @@ type facts struct {
 	reply   string  // the server's own words
 	codes   []code
 	words   []word
-	events  []*facts // of a log or bounce: one per troubled line or recipient
+	tally   *tally   // of a log
+	events  []*facts // of a bounce: one per recipient
 	event   *event   // the line these facts are about
 	bounces []Bounce // of a mail
 	reason  string   // the bounce reason of the recipient these facts are about
 	tool    map[string][]string
 	near    string // a single word that looks like a code but is none we know
+
+	judgement []candidate // see candidates
+	judged    bool
 }
 
 // readText reads whatever is neither a bare code nor a mail.
@@ -31,11 +35,8 @@ func (f *facts) readText() {
 		f.words = toolWords(f.tool)
 		return
 	}
-	if trouble, ok := readLog(f.text); ok {
+	if f.tally = readLog(f.text); f.tally != nil {
 		f.kind = KindLog
-		for _, e := range trouble {
-			f.events = append(f.events, eventFacts(e))
-		}
 		return
 	}
 	f.kind = KindText

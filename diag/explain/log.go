@@ -4,9 +4,6 @@ import (
 	"strings"
 )
 
-// maxEvents is how many troubled lines of one log are judged.
-const maxEvents = 200
-
 // outcome is what became of a message or connection by a line of a log.
 type outcome int
 
@@ -62,34 +59,19 @@ var logReaders = []logReader{
 	{"syslog", readSyslog},
 }
 
-// readLog reads a text as log lines and returns those that tell of trouble, up
-// to maxEvents of them. ok is false when the text is no log.
-func readLog(s string) (trouble []event, ok bool) {
-	lines, other := 0, 0
+// readLog counts a text as the lines of a log. It returns nil when it is none.
+func readLog(s string) *tally {
+	t := &tally{}
 	for line := range strings.Lines(s) {
-		line = strings.TrimRight(line, "\n")
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		e, ok := readLogLine(line)
-		if !ok && lines > 0 && (line[0] == ' ' || line[0] == '\t') {
-			if n := len(trouble); n > 0 && len(trouble[n-1].reply) < maxValue {
-				trouble[n-1].reply += "\n" + strings.TrimSpace(line)
-			}
-			continue
-		}
-		if !ok {
-			if other++; lines == 0 && other > 3 {
-				return nil, false
-			}
-			continue
-		}
-		lines++
-		if e.outcome != fine && len(trouble) < maxEvents {
-			trouble = append(trouble, e)
+		if !t.add(line) {
+			return nil
 		}
 	}
-	return trouble, lines > 0 && other <= 2*lines
+	t.flush()
+	if !t.isLog() {
+		return nil
+	}
+	return t
 }
 
 func readLogLine(line string) (event, bool) {

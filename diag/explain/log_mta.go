@@ -45,6 +45,8 @@ func readPostfix(p logPrefix) (event, bool) {
 			e.relay, _ = hostPort(host)
 			_, after, _ := strings.Cut(rest, "]:")
 			e.port = portNumber(after[:digitsAt(after, 0)])
+		} else if host, _, ok := strings.Cut(strings.TrimPrefix(rest, "warning: "), "]: "); ok && !strings.Contains(host, " ") && strings.Contains(host, "[") {
+			e.client, _ = hostPort(host + "]") // "warning: unknown[203.0.113.9]: SASL LOGIN authentication failed"
 		} else if host := between(rest, " from ", ":"); host != "" && (sub == "smtpd" || strings.HasSuffix(sub, "/smtpd")) {
 			e.client, _ = hostPort(strings.Fields(host + " ")[0])
 		}

@@ -12,9 +12,12 @@ import (
 // together.
 func (f *facts) result(lang codes.Lang) Result {
 	r := Result{Input: Input{Kind: f.kind}, Extracted: f.tool}
-	if f.kind == KindLog || f.bounces != nil {
+	switch {
+	case f.tally != nil:
 		f.logResult(&r, lang)
-	} else {
+	case f.bounces != nil:
+		f.mailResult(&r, lang)
+	default:
 		r.Matches = f.matches(lang)
 		r.Diagnosis = f.diagnoses(f.candidates(), lang)
 		if f.ctx != (Context{}) {
@@ -54,18 +57,94 @@ func onlyErrors(f *facts, ds []Diagnosis) []Diagnosis {
 	return ds
 }
 
-// logResult merges what the troubled lines of a log, or the recipients of a
-// bounce, say. Causes that more of them speak of come first.
+// logResult says what the troubled lines of a log come down to, the worst first,
+// and lists the deliveries that failed or wait.
 func (f *facts) logResult(r *Result, lang codes.Lang) {
+	t := f.tally
+	seen := map[string]bool{}
+	var others []candidate
+	for _, e := range t.kept {
+		cs := e.candidates()
+		others = append(others, cs...)
+		e.addMatches(r, seen, lang)
+		if b, ok := e.bounce(cs); ok {
+			r.Bounces = append(r.Bounces, b)
+		}
+	}
+	r.Context = contextOf(t.kept)
+	named := map[string]bool{}
+	groups := t.worst()
+	for _, g := range groups {
+		if g.Cause != "unknown" || len(groups) == 1 {
+			named[g.Cause] = true
+			r.Diagnosis = append(r.Diagnosis, g.of.diagnoses([]candidate{g.merged(others)}, lang)...)
+		}
+	}
+	for _, c := range rank(others) {
+		if !named[c.cause] && len(r.Diagnosis) < max(maxDiagnoses, len(named)) {
+			r.Diagnosis = append(r.Diagnosis, t.with(c.cause).diagnoses([]candidate{c}, lang)...)
+		}
+	}
+	if t.log.Trouble > 1 {
+		r.Log = &t.log
+		for _, g := range groups {
+			r.Groups = append(r.Groups, g.result(lang))
+		}
+	}
+}
+
+// merged is the judgement on the group's first line with the evidence of the
+// others.
+func (g *group) merged(all []candidate) candidate {
+	x := g.best
+	x.evidence = slices.Clone(x.evidence)
+	for _, c := range all {
+		if c.cause != x.cause {
+			continue
+		}
+		for _, e := range c.evidence {
+			if len(x.evidence) < maxEvidence && !slices.ContainsFunc(x.evidence, func(have string) bool { return alike(have, e) }) {
+				x.evidence = append(x.evidence, e)
+			}
+		}
+	}
+	return x
+}
+
+// alike tells words that differ in numbers only: the same message about another
+// client or queue item.
+func alike(a, b string) bool {
+	letters := func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}
+	return a == b || strings.Map(letters, a) == strings.Map(letters, b)
+}
+
+// with is the first troubled line that a cause is considered for.
+func (t *tally) with(cause string) *facts {
+	for _, e := range t.kept {
+		if slices.ContainsFunc(e.candidates(), func(c candidate) bool { return c.cause == cause }) {
+			return e
+		}
+	}
+	return t.kept[0]
+}
+
+// mailResult merges what the recipients of a bounce have in common. Causes that
+// more of them speak of come first.
+func (f *facts) mailResult(r *Result, lang codes.Lang) {
 	var all []candidate
-	lines := map[string]int{}
+	recipients := map[string]int{}
 	seen := map[string]bool{}
 	of := map[string]*facts{}
 	r.Bounces = f.bounces
 	for _, e := range f.events {
 		cs := e.candidates()
 		if len(cs) > 0 {
-			lines[cs[0].cause]++
+			recipients[cs[0].cause]++
 		}
 		for _, c := range cs {
 			if of[c.cause] == nil {
@@ -73,29 +152,41 @@ func (f *facts) logResult(r *Result, lang codes.Lang) {
 			}
 		}
 		all = append(all, cs...)
-		for _, m := range e.matches(lang) {
-			if !seen[m.Code] {
-				seen[m.Code] = true
-				r.Matches = append(r.Matches, m)
-			}
-		}
-		if b, ok := e.bounce(cs); ok && f.bounces == nil {
-			r.Bounces = append(r.Bounces, b)
-		}
+		e.addMatches(r, seen, lang)
 	}
 	all = rank(all)
-	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(lines[b.cause], lines[a.cause]) })
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(recipients[b.cause], recipients[a.cause]) })
 	for _, c := range all {
 		r.Diagnosis = append(r.Diagnosis, of[c.cause].diagnoses([]candidate{c}, lang)...)
 	}
-	for _, e := range f.events {
-		if e.ctx.Recipient != "" || e.ctx.Server != "" || r.Context == nil {
-			r.Context = &e.ctx
-			if e.ctx.Recipient != "" {
-				break
-			}
+	r.Context = contextOf(f.events)
+}
+
+// maxMatches limits the codes listed of one log or mail.
+const maxMatches = 100
+
+func (f *facts) addMatches(r *Result, seen map[string]bool, lang codes.Lang) {
+	for _, m := range f.matches(lang) {
+		if !seen[m.Code] && len(r.Matches) < maxMatches {
+			seen[m.Code] = true
+			r.Matches = append(r.Matches, m)
 		}
 	}
+}
+
+// contextOf is the context of the first event that names a recipient, else of
+// the last that names a server.
+func contextOf(events []*facts) *Context {
+	var out *Context
+	for _, e := range events {
+		if e.ctx.Recipient != "" {
+			return &e.ctx
+		}
+		if e.ctx.Server != "" || out == nil {
+			out = &e.ctx
+		}
+	}
+	return out
 }
 
 // bounce is the delivery that a log line tells of, if it names a recipient.

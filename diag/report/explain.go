@@ -43,6 +43,8 @@ func (p *Printer) Explain(r *explain.Result) {
 		p.code(r)
 	case r.Input.Kind == explain.KindCode:
 		p.unknownCode(r)
+	case r.Log != nil && len(r.Diagnosis) > 0:
+		p.log(r)
 	case len(r.Diagnosis) > 0 && r.Diagnosis[0].Cause != "none":
 		p.diagnosis(r)
 	default:
