@@ -192,7 +192,7 @@ func (j *judge) judgeTogether() {
 		*f = f.With("fix", j.expectLines(reachable[0].Name))
 	}
 	switch {
-	case len(j.Hosts) == 1 && !j.Hosts[0].Implicit:
+	case len(j.Hosts) == 1 && len(reachable) == 1 && !j.Hosts[0].Implicit:
 		j.add("mx.single", j.Domain, diag.Evidence{"host": j.Hosts[0].Name})
 	case len(j.Hosts) > 1:
 		for i, h := range j.Hosts[1:] {

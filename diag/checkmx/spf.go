@@ -322,7 +322,11 @@ func (j *judge) spfAdvice(n *SPFNode) {
 		*f = f.With("fix", "")
 		if slices.ContainsFunc(n.Record.Terms, func(t record.Term) bool { return t.Text == via }) {
 			j.spfFix(f, func(r *record.SPF) *record.SPF {
-				return r.Without(func(t record.Term) bool { return t.Text == via }).Ending("~all")
+				r = r.Without(func(t record.Term) bool { return t.Text == via || t.Name == "all" || n.huge(t.Text) })
+				if len(r.Terms) == 0 && !j.null() {
+					r = record.SPFMail() // without any sender not even the domain's own mail would pass
+				}
+				return r.Ending("~all")
 			})
 		}
 	case all != nil && all.Qualifier == '?':

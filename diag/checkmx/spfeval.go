@@ -43,6 +43,13 @@ func (n *SPFNode) passesAll(depth int) (bool, string) {
 	return via != "", via
 }
 
+// huge tells that a term of the record names a range that no single owner has.
+func (n *SPFNode) huge(text string) bool {
+	return slices.ContainsFunc(n.Terms, func(t *SPFTerm) bool {
+		return t.Text == text && slices.ContainsFunc(t.Prefixes, func(p netip.Prefix) bool { return p.Bits() < 8 })
+	})
+}
+
 var privateRanges = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),

@@ -70,7 +70,7 @@ func (p *Printer) path(r *checkmx.Report) {
 		}
 		line := "  " + p.Faint("→") + " " + pad(host, hostWidth) + " " + hostMark
 		if row.Address != "" {
-			line += " " + p.Faint("→") + " " + pad(row.Address, addrWidth) + " " + p.mark(worst["mx "+row.Address])
+			line += " " + p.Faint("→") + " " + pad(row.Address, addrWidth) + " " + p.mark(worseOf(worst["address "+row.Address], worst["address "+row.Host]))
 		}
 		if row.PTR != "" {
 			line += " " + p.Faint("→") + " " + pad(row.PTR, ptrWidth) + " " + p.mark(worst["ptr "+row.Address])
@@ -86,12 +86,30 @@ func (p *Printer) path(r *checkmx.Report) {
 func stationOf(id string) string {
 	family, _, _ := strings.Cut(id, ".")
 	switch family {
-	case "smtp", "tls":
+	case "tls":
 		return "tls"
-	case "ptr", "helo":
+	case "smtp":
+		if strings.Contains(id, "starttls") {
+			return "tls"
+		}
+		return "address"
+	case "helo", "dnsbl":
+		return "address"
+	case "ptr":
 		return "ptr"
 	}
+	if id == "mx.private_address" || id == "mx.same_address" || id == "mx.address_mismatch" {
+		return "address"
+	}
 	return "mx"
+}
+
+// worseOf is the graver of two; none is the lightest.
+func worseOf(a, b diag.Status) diag.Status {
+	if b != "" && (a == "" || weightOf(b) > weightOf(a)) {
+		return b
+	}
+	return a
 }
 
 func words(v any) []string {

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// SPFMail is the record that lets the mail hosts of the domain send.
+func SPFMail() *SPF {
+	mx, _ := parseTerm("mx")
+	return &SPF{Terms: []Term{mx}}
+}
+
 // SPFFor is the record for a domain whose mail hosts also send its mail, or
 // that sends none at all.
 func SPFFor(sends bool) string {
