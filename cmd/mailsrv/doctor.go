@@ -3,8 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -200,6 +203,11 @@ func (d *doctorRun) options() (opt doctor.Options, err error) {
 	}
 	if opt.Stage, err = doctor.ParseStage(d.stage); err != nil {
 		return opt, usagef("--stage %w", err)
+	}
+	for _, dir := range d.spools {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return opt, usagef("--spool %s: there is no such directory", dir)
+		}
 	}
 	for _, s := range d.resolvers {
 		addr, err := dns.ServerAddr(s)

@@ -132,7 +132,7 @@ func (d *doctorRun) round(last, r *doctor.Report) error {
 			p.Labelled(0, d.lang.Pick("gone", "解消"), 6, f.Title+"  "+p.Faint("["+f.ID+"]"))
 		}
 	}
-	fmt.Fprintln(d.stdout, p.Verdict(r.Summary))
+	p.VerdictLine(r.Summary)
 	return nil
 }
 

@@ -21,7 +21,10 @@ import (
 	"mailsrv/diag/report"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	program = startedAs(os.Args[0])
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // app is what every command shares: the streams and the global flags.
 type app struct {
@@ -153,7 +156,7 @@ func defaultLang(getenv func(string) string) codes.Lang {
 
 // printer writes reports for people to standard output.
 func (a *app) printer() *report.Printer {
-	p := &report.Printer{W: a.stdout, Lang: a.lang, Verbose: a.verbose}
+	p := &report.Printer{W: a.stdout, Lang: a.lang, Verbose: a.verbose, Program: a.program()}
 	f, isFile := a.stdout.(*os.File)
 	isTerminal := isFile && term.IsTerminal(int(f.Fd()))
 	if isTerminal {

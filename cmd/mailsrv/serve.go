@@ -221,20 +221,16 @@ func (a *app) firstScreen(s screen) error {
 // nextStep says what to do now, with commands that work as they stand.
 func (a *app) nextStep(p *report.Printer, s screen) {
 	pick := a.lang.Pick
-	flag := ""
-	if s.cfg.File != "" && a.configFile != "" {
-		flag = " --config " + a.configFile
-	}
-	steps := [][2]string{{"mailsrv doctor --stage local" + flag, pick("sends itself a message and fetches it", "自分宛てに送り、受け取って確かめる")}}
+	steps := [][2]string{{"mailsrv doctor --stage local", pick("sends itself a message and fetches it", "自分宛てに送り、受け取って確かめる")}}
 	if s.cfg.File == "" {
 		steps = append(steps,
 			[2]string{"mailsrv user add NAME", pick("makes another account", "アカウントを追加する")},
 			[2]string{"mailsrv config default > mailsrv.toml", pick("begins a real server's settings", "本番用の設定を書き始める")})
 	} else {
-		steps = append(steps, [2]string{"mailsrv user add --required NAME" + flag, pick("makes an account; postmaster and abuse lead to it", "アカウントと、そこへ届く postmaster や abuse を作る")})
+		steps = append(steps, [2]string{"mailsrv user add --required NAME", pick("makes an account; postmaster and abuse lead to it", "アカウントと、そこへ届く postmaster や abuse を作る")})
 	}
 	p.Line(0, pick("Next:", "次にすること:"))
 	for _, step := range steps {
-		fmt.Fprintln(p.W, "  "+pad(step[0], 38)+" "+p.Faint(step[1]))
+		fmt.Fprintln(p.W, "  "+pad(p.Command(step[0]), 38)+" "+p.Faint(step[1]))
 	}
 }

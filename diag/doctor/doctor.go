@@ -165,12 +165,18 @@ type Server struct {
 	Version string `json:"version,omitempty"`
 }
 
-// CheckResult is how one check ended: with the worst status of its findings.
+// CheckResult is how one check ended: with the worst status of its findings, or
+// info where there was nothing for it to look at. Why is then "nothing", and of
+// a check that was not made the finding that says why.
 type CheckResult struct {
 	Name   string      `json:"name"`
 	Ms     float64     `json:"ms"`
 	Status diag.Status `json:"status"`
+	Why    string      `json:"why,omitempty"`
 }
+
+// Named tells whether the caller asked for certain checks.
+func (r *Report) Named() bool { return len(r.named) > 0 }
 
 // Exit codes of a diagnosis.
 const (
@@ -186,11 +192,10 @@ func (r *Report) ExitCode(strict bool) int {
 	if r.Summary.Fail > 0 || strict && r.Summary.Warn > 0 {
 		return ExitFailed
 	}
-	if r.Summary.Warn == 0 {
-		for _, c := range r.Checks {
-			if c.Status == diag.Skip && slices.Contains(r.named, c.Name) {
-				return ExitUnknown
-			}
+	if r.Summary.Warn == 0 && len(r.named) > 0 {
+		skipped := slices.ContainsFunc(r.Checks, func(c CheckResult) bool { return c.Status == diag.Skip && slices.Contains(r.named, c.Name) })
+		if skipped || r.Summary.OK+r.Summary.Info == 0 {
+			return ExitUnknown
 		}
 	}
 	return ExitHealthy

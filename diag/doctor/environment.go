@@ -39,8 +39,13 @@ func environment(ctx context.Context, c *Case) []diag.Finding {
 	if c.Running && !c.Hidden {
 		out = append(out, c.addressChanged()...)
 	}
-	if c.Stage >= LAN && len(c.Addresses) == 0 && !c.LocalOnly() {
-		out = append(out, diag.New("env.no_address", "", nil))
+	lab := len(c.Resolvers) > 0 || c.DialMap != nil // which has its own network
+	if c.Stage >= LAN && len(c.Addresses) == 0 && !c.LocalOnly() && !lab {
+		f := diag.New("env.no_address", "", nil)
+		if c.Stage >= Internet { // no mail comes in or goes out
+			f = f.As(diag.Fail)
+		}
+		out = append(out, f)
 	}
 	return out
 }

@@ -101,17 +101,53 @@ func TestBecause(t *testing.T) {
 }
 
 func TestConsequencesAreLeftOut(t *testing.T) {
-	fs := consequences([]diag.Finding{
-		diag.New("env.data_dir_unwritable", "", nil), diag.New("account.store_damaged", "", nil), diag.New("account.none", "", nil).As(diag.Info),
-		diag.New("loop.failed", "", nil), diag.New("relay.open", "", nil), diag.New("env.disk_low", "", nil),
+	of := func(name string, fs ...diag.Finding) result { return result{check: Check{Name: name}, findings: fs} }
+	rs := consequences([]result{
+		of("environment", diag.New("env.data_dir_unwritable", "", nil), diag.New("env.disk_low", "", nil)),
+		of("accounts", diag.New("account.store_damaged", "", nil), diag.New("account.none", "", nil).As(diag.Info)),
+		of("loop", diag.New("loop.failed", "", nil)), of("relay", diag.New("relay.open", "", nil)),
 	})
-	if d := cmp.Diff([]string{"env.data_dir_unwritable", "account.none", "relay.open"}, idsOf(fs, diag.Fail, diag.Warn, diag.Info)); d != "" {
+	var got [][]string
+	for _, r := range rs {
+		got = append(got, idsOf(r.findings, diag.Fail, diag.Warn, diag.Info, diag.Skip))
+	}
+	want := [][]string{{"env.data_dir_unwritable"}, {"account.none", "check.skipped"}, {"check.skipped"}, {"relay.open"}}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	if s := rs[2].summary(); s.Status != diag.Skip || s.Why != "env.data_dir_unwritable" {
+		t.Errorf("%+v", s)
+	}
 	// A cause that is only a note causes nothing.
-	fs = consequences([]diag.Finding{diag.New("account.none", "", nil).As(diag.Info), diag.New("account.no_postmaster", "", nil)})
-	if len(fs) != 2 {
-		t.Errorf("%+v", fs)
+	rs = consequences([]result{of("accounts", diag.New("account.none", "", nil).As(diag.Info), diag.New("account.no_postmaster", "", nil))})
+	if len(rs[0].findings) != 2 {
+		t.Errorf("%+v", rs)
+	}
+}
+
+// Each line of the list of checks agrees with the findings.
+func TestCheckSummaries(t *testing.T) {
+	for _, tt := range []struct {
+		x    result
+		want CheckResult
+	}{
+		{result{findings: []diag.Finding{diag.New("ports.ok", "", nil)}}, CheckResult{Status: diag.OK}},
+		{result{idle: true}, CheckResult{Status: diag.Info, Why: "nothing"}},
+		{result{findings: skipped("loop", "server.not_running")}, CheckResult{Status: diag.Skip, Why: "server.not_running"}},
+		{result{findings: []diag.Finding{diag.New("loop.untested", "", nil)}}, CheckResult{Status: diag.Skip, Why: "loop.untested"}},
+		{result{idle: true, findings: []diag.Finding{diag.New("domain.bare_address", "", nil)}}, CheckResult{Status: diag.Fail}},
+	} {
+		if d := cmp.Diff(tt.want, tt.x.summary()); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+func TestWhatWasOnlyNotTriedComesLast(t *testing.T) {
+	fs := slices.Concat(skipped("loop", "server.not_running"), []diag.Finding{diag.New("relay.untested", "", nil), diag.New("ports.ok", "", nil), diag.New("env.disk_full", "", nil)})
+	sortFindings(fs)
+	if d := cmp.Diff([]string{"env.disk_full", "relay.untested", "check.skipped", "ports.ok"}, idsOf(fs, diag.Fail, diag.Skip, diag.OK)); d != "" {
+		t.Error(d)
 	}
 }
 
@@ -159,10 +195,15 @@ func TestExitCode(t *testing.T) {
 		{0, 1, diag.Skip, false, 0},
 		{1, 0, diag.Skip, false, 1},
 	} {
-		r := &Report{Summary: diag.Summary{Fail: tt.fail, Warn: tt.warn}, Checks: []CheckResult{{Name: "loop", Status: tt.named}, {Name: "ports", Status: diag.Skip}}, named: []string{"loop"}}
+		r := &Report{Summary: diag.Summary{Fail: tt.fail, Warn: tt.warn, OK: 1}, Checks: []CheckResult{{Name: "loop", Status: tt.named}, {Name: "ports", Status: diag.Skip}}, named: []string{"loop"}}
 		if got := r.ExitCode(tt.strict); got != tt.want {
 			t.Errorf("%+v: exit %d", tt, got)
 		}
+	}
+	// Nothing here to look at is no result, either.
+	r := &Report{Checks: []CheckResult{{Name: "mailboxes", Status: diag.Info, Why: "nothing"}}, named: []string{"mailboxes"}}
+	if got := r.ExitCode(false); got != ExitUnknown {
+		t.Errorf("exit %d", got)
 	}
 }
 

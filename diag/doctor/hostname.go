@@ -75,7 +75,7 @@ func badCharacters(name string) []string {
 }
 
 // deadResolver are the findings after which the DNS says nothing.
-var deadResolver = []string{"resolver.none", "resolver.unreachable", "resolver.silent", "resolver.servfail", "resolver.refused"}
+var deadResolver = []string{"env.no_address", "resolver.none", "resolver.unreachable", "resolver.silent", "resolver.servfail", "resolver.refused"}
 
 // hostnameInDNS asks where the host name leads.
 func (c *Case) hostnameInDNS(ctx context.Context, name string) []diag.Finding {

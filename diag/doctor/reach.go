@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "reach", Stage: Internet, Limit: 60 * time.Second, After: []string{"ports", "resolver"}, Run: needsConfig("reach", reachable25)})
+	register(Check{Name: "reach", Stage: Internet, Limit: 60 * time.Second, After: []string{"environment", "ports", "resolver"}, Because: []string{"env.no_address"}, Run: needsConfig("reach", reachable25)})
 }
 
 // reachable25 tries port 25 in both directions. It has four troubles with four

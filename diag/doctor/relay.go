@@ -32,7 +32,7 @@ func relay(ctx context.Context, c *Case) []diag.Finding {
 // networks judges what relay.networks lets in.
 func (c *Case) networks() []diag.Finding {
 	if !c.Config.Relay.Allow {
-		return []diag.Finding{diag.New("relay.off", "", nil)}
+		return []diag.Finding{diag.New("relay.off", "", diag.Evidence{"default": c.Config.File == ""})}
 	}
 	var out []diag.Finding
 	var private []string

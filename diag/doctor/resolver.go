@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(Check{Name: "resolver", Stage: Local, Limit: 40 * time.Second, Run: resolver})
+	register(Check{Name: "resolver", Stage: Local, Limit: 40 * time.Second, After: []string{"environment"}, Because: []string{"env.no_address"}, Run: resolver})
 }
 
 // resolver tries each resolver by itself.

@@ -30,19 +30,33 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	if c.Running {
 		r.Server.PID, r.Server.Version = c.Server.PID, c.Server.Version
 	}
-	for _, x := range results {
-		status := worst(x.findings)
-		if x.idle && status == diag.OK {
-			status = diag.Skip
-		}
-		r.Checks = append(r.Checks, CheckResult{Name: x.check.Name, Ms: ms(x.took), Status: status})
-		r.Findings = append(r.Findings, x.findings...)
+	results = consequences(results)
+	for i, x := range results {
+		var n int
+		results[i].findings, n = silence(x.findings, c.ignores(), c.Now)
+		r.Ignored += n
+		r.Checks = append(r.Checks, results[i].summary())
+		r.Findings = append(r.Findings, results[i].findings...)
 	}
-	r.Findings = consequences(mergeSkipped(unique(r.Findings)))
-	r.Findings, r.Ignored = silence(r.Findings, c.ignores(), c.Now)
-	diag.Sort(r.Findings)
+	r.Findings = mergeSkipped(unique(r.Findings))
+	sortFindings(r.Findings)
 	r.Summary = diag.Summarize(r.Findings)
 	return r, nil
+}
+
+// sortFindings puts what to repair first in front. What was only not tried
+// because of something else comes last among what is not known.
+func sortFindings(fs []diag.Finding) {
+	slices.SortStableFunc(fs, func(a, b diag.Finding) int {
+		switch a, b := a.ID == "check.skipped", b.ID == "check.skipped"; {
+		case a && !b:
+			return 1
+		case b && !a:
+			return -1
+		}
+		return 0
+	})
+	diag.Sort(fs)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -72,6 +86,25 @@ type result struct {
 	findings []diag.Finding
 	idle     bool // there was nothing for the check to look at
 	took     time.Duration
+}
+
+// summary is the check's line in the list of checks.
+func (x result) summary() CheckResult {
+	r := CheckResult{Name: x.check.Name, Ms: ms(x.took), Status: worst(x.findings)}
+	switch {
+	case r.Status == diag.Skip:
+		for _, f := range x.findings {
+			if f.Status == diag.Skip {
+				if r.Why = f.ID; f.ID == "check.skipped" {
+					r.Why = fmt.Sprint(f.Evidence["because"])
+				}
+				break
+			}
+		}
+	case x.idle && r.Status == diag.OK:
+		r.Status, r.Why = diag.Info, "nothing"
+	}
+	return r
 }
 
 // nothing is what a check returns, alone or beside a note, when there is
@@ -286,80 +319,6 @@ func unique(fs []diag.Finding) []diag.Finding {
 		seen[key] = true
 		return was
 	})
-}
-
-// follows says which findings are only consequences of which others. A name
-// that ends with a dot stands for all ids that begin with it. A consequence is
-// left out when its cause is there as a fail or warn.
-var follows = []struct{ cause, consequence string }{
-	{"env.data_dir_unwritable", "log."},
-	{"env.data_dir_unwritable", "account."},
-	{"env.data_dir_unwritable", "queue."},
-	{"env.data_dir_unwritable", "mailbox."},
-	{"env.data_dir_unwritable", "loop."},
-	{"env.data_dir_unwritable", "env.disk_"},
-	{"env.data_dir_owner", "account."},
-	{"env.disk_full", "loop."},
-	{"env.address_changed", "port.not_listening"}, {"env.address_changed", "port.address_not_local"}, {"env.address_changed", "server.not_answering"},
-	{"config.no_hostname", "hostname."},
-	{"config.changed_since_start", "port.not_listening"},
-	{"config.changed_since_start", "cert.not_reloaded"},
-	{"port.in_use", "loop."},
-	{"port.av_proxy", "loop."},
-	{"port.permission", "loop."},
-	{"port.excluded_range", "loop."},
-	{"port.address_not_local", "loop."},
-	{"port.not_listening", "loop."},
-	{"port.wrong_service", "loop."},
-	{"server.not_answering", "loop."},
-	{"auth.no_mechanism", "loop."},
-	{"auth.test_exemption", "relay.open"},
-	{"account.none", "account.no_"},
-	{"resolver.none", "mx."}, {"resolver.none", "ptr."},
-	{"resolver.silent", "mx."}, {"resolver.silent", "ptr."},
-	{"domain.nxdomain", "hostname.not_resolving"},
-	{"port.in_use", "reach.in25_not_listening"}, {"port.av_proxy", "reach.in25_not_listening"}, {"port.permission", "reach.in25_not_listening"},
-	{"port.excluded_range", "reach.in25_not_listening"}, {"port.address_not_local", "reach.in25_not_listening"},
-	{"port.not_listening", "reach.in25_not_listening"}, {"env.address_changed", "reach.in25_not_listening"},
-	{"reach.no_network", "smtp."}, {"reach.no_network", "mtasts."}, {"reach.out25_blocked", "smtp.timeout"},
-	{"reach.in25_not_listening", "smtp.refused"}, {"reach.in25_not_forwarded", "smtp.timeout"}, {"reach.in25_not_forwarded", "smtp.refused"},
-	{"reach.local_firewall", "smtp.timeout"}, {"reach.cgnat", "smtp.timeout"},
-	{"reach.no_network", "matrix."}, {"reach.out25_blocked", "matrix.remote_fail"}, {"loop.failed", "matrix.own_fail"},
-	{"relay.smart_host_unreachable", "queue."}, {"relay.smart_host_auth", "queue."}, {"relay.smart_host_needs_auth", "queue."},
-	{"relay.smart_host_tls", "queue."}, {"relay.smart_host_refuses", "queue."}, {"config.smart_host_self", "queue."},
-	{"relay.smart_host_unreachable", "matrix.remote_fail"}, {"relay.smart_host_auth", "matrix.remote_fail"},
-	{"resolver.silent", "relay.smart_host_unreachable"}, {"resolver.none", "relay.smart_host_unreachable"},
-	{"env.clock_skew", "cert.not_yet_valid"}, {"env.clock_wrong", "env.clock_skew"},
-	{"hostname.bad_characters", "cert.name_mismatch"},
-	{"hostname.not_fqdn", "cert.name_mismatch"},
-	{"hostname.is_address", "cert.name_mismatch"},
-}
-
-func consequences(fs []diag.Finding) []diag.Finding {
-	bad := map[string]bool{}
-	for _, f := range fs {
-		if f.Status == diag.Fail || f.Status == diag.Warn {
-			bad[f.ID] = true
-		}
-	}
-	return slices.DeleteFunc(fs, func(f diag.Finding) bool {
-		if f.Status != diag.Fail && f.Status != diag.Warn {
-			return false
-		}
-		for _, x := range follows {
-			if bad[x.cause] && f.ID != x.cause && matches(f.ID, x.consequence) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-func matches(id, pattern string) bool {
-	if strings.HasSuffix(pattern, ".") || strings.HasSuffix(pattern, "_") {
-		return strings.HasPrefix(id, pattern)
-	}
-	return id == pattern
 }
 
 // silence takes out what is ignored, and counts it. An ok cannot be ignored.

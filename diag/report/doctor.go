@@ -39,7 +39,7 @@ func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
 	if len(r.Fixed) > 0 {
 		p.Blank()
 	}
-	p.Findings(fs)
+	p.findings(fs, !r.Named())
 	if r.Ignored > 0 {
 		p.Line(0, p.Faint(p.ignored(r.Ignored)))
 	}

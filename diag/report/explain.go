@@ -163,7 +163,7 @@ func (p *Printer) diagnosis(r *explain.Result) {
 	foot := p.lines(func(p *Printer) {
 		p.acts(d.Who, d.Temporary)
 		if d.Verify != nil {
-			p.Labelled(0, p.Lang.Pick("Check it:", "確認:"), 10, d.Verify.Command+" "+strings.Join(d.Verify.Args, " "))
+			p.Labelled(0, p.Lang.Pick("Check it:", "確認:"), 10, p.Command(d.Verify.Command+" "+strings.Join(d.Verify.Args, " ")))
 		}
 		for i, o := range r.Diagnosis[1:] {
 			indent, label := 0, p.Lang.Pick("Or:", "または:")
@@ -225,7 +225,7 @@ func (p *Printer) fix(i int, f diag.Fix) {
 	label := fmt.Sprintf("%d.", i+1)
 	p.Labelled(1, label, len(label)+2, f.Text)
 	if f.Command != "" {
-		p.verbatim(len(label)+2, "$ "+f.Command)
+		p.verbatim(len(label)+2, "$ "+p.Command(f.Command))
 	}
 	if f.Record != "" {
 		p.verbatim(len(label)+2, f.Record)

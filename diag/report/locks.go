@@ -35,7 +35,7 @@ func (p *Printer) Locks(r *spoolfix.Report, quiet bool) {
 		p.Blank()
 	}
 	if r.DryRun && len(r.Actions) > 0 { // locks scan tells the rest
-		fmt.Fprintln(p.W, p.Verdict(r.Summary))
+		p.VerdictLine(r.Summary)
 		return
 	}
 	fs := r.Findings
@@ -209,7 +209,7 @@ func (p *Printer) Checked(c spoolfix.Checked, quiet bool) {
 		}
 	}
 	p.Blank()
-	fmt.Fprintln(p.W, p.Verdict(c.Summary))
+	p.VerdictLine(c.Summary)
 }
 
 // mendedWords say what was repaired.

@@ -56,7 +56,7 @@ func (p *Printer) RelayTest(r *relaytest.Report) {
 		p.finding(f)
 	}
 	p.Blank()
-	fmt.Fprintln(p.W, p.Verdict(r.Summary))
+	p.VerdictLine(r.Summary)
 }
 
 // replyAt is the cell at which replies begin.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -25,6 +26,10 @@ type Printer struct {
 	Width   int
 	Height  int  // lines an answer should keep to; 0: any number
 	Verbose bool // also show evidence, and what is healthy, one by one
+
+	// Program is how this program is started from where the reader sits, with
+	// the options that commands need; empty: by its name.
+	Program string
 }
 
 // JSON writes v as one document on one line, or indented.
@@ -115,9 +120,18 @@ func (p *Printer) status(s diag.Status) string {
 // Findings writes localized, sorted findings: what is wrong first, each with
 // its steps; the healthy ones in one line; and last one line that agrees with
 // those above it.
-func (p *Printer) Findings(fs []diag.Finding) {
+func (p *Printer) Findings(fs []diag.Finding) { p.findings(fs, false) }
+
+// findings folds the checks that were not made for the sake of another finding
+// into a line each behind all others.
+func (p *Printer) findings(fs []diag.Finding, fold bool) {
 	var healthy []string
+	var later []diag.Finding
 	for _, f := range fs {
+		if fold && f.ID == "check.skipped" {
+			later = append(later, f)
+			continue
+		}
 		if f.Status == diag.OK && !p.Verbose {
 			healthy = append(healthy, strings.TrimSuffix(f.ID, ".ok"))
 			continue
@@ -127,8 +141,11 @@ func (p *Printer) Findings(fs []diag.Finding) {
 	if len(healthy) > 0 {
 		p.Labelled(0, p.status(diag.OK), 6, strings.Join(compact(healthy), ", "))
 	}
+	for _, f := range later {
+		p.Labelled(0, p.status(f.Status), 6, f.Title+p.Lang.Pick(". ", "。")+f.Detail)
+	}
 	p.Blank()
-	fmt.Fprintln(p.W, p.Verdict(diag.Summarize(fs)))
+	p.VerdictLine(diag.Summarize(fs))
 }
 
 // compact drops repeated words and keeps their order.
@@ -166,7 +183,7 @@ func (p *Printer) finding(f diag.Finding) {
 		}
 		p.Labelled(6, label, 9, x.Text)
 		if x.Command != "" {
-			p.verbatim(9, "$ "+x.Command)
+			p.verbatim(9, "$ "+p.Command(x.Command))
 		}
 		if x.Record != "" {
 			p.verbatim(9, x.Record)
@@ -186,6 +203,21 @@ func (p *Printer) verbatim(indent int, s string) {
 		fmt.Fprintln(p.W, strings.Repeat(" ", indent)+p.paint(strings.TrimRight(line, "\n"), color.FgCyan))
 	}
 }
+
+// ownName is where a command starts this program.
+var ownName = regexp.MustCompile(`(^|\bsudo |&& |\| |; )mailsrv( |$)`)
+
+// Command is a command line as it works for the reader: with this program by the
+// name it was started by.
+func (p *Printer) Command(line string) string {
+	if p.Program == "" {
+		return line
+	}
+	return ownName.ReplaceAllString(line, "${1}"+strings.ReplaceAll(p.Program, "$", "$$")+"${2}")
+}
+
+// VerdictLine writes the verdict.
+func (p *Printer) VerdictLine(s diag.Summary) { p.Line(0, p.Verdict(s)) }
 
 // Verdict says in one line how a report came out.
 func (p *Printer) Verdict(s diag.Summary) string {
@@ -211,7 +243,7 @@ func (p *Printer) Verdict(s diag.Summary) string {
 	case s.OK+s.Info == 0:
 		return p.paint(p.Lang.Pick("Nothing could be checked: ", "何も確認できませんでした: "), color.FgMagenta, color.Bold) + line
 	case s.Skip > 0:
-		return p.paint(p.Lang.Pick("No fault found, but not everything could be checked: ", "異常は見つかりませんでしたが、一部は確認できませんでした: "), color.FgMagenta, color.Bold) + line
+		return p.paint(p.Lang.Pick("No fault found; ", "異常は見つかりませんでした。"), color.FgMagenta, color.Bold) + line
 	}
 	return p.paint(p.Lang.Pick("Healthy: ", "正常です: "), color.FgGreen, color.Bold) + line
 }

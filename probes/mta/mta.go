@@ -101,19 +101,23 @@ func (s System) Find(ctx context.Context) []Server {
 	var wg sync.WaitGroup
 	for i, find := range finders {
 		wg.Go(func() {
-			if srv, ok := find(ctx); ok {
-				found[i] = &srv
+			srv, ok := find(ctx)
+			if !ok {
+				return
 			}
+			srv.attach(all, s.Processes(programs[srv.Product]...))
+			if srv.Product == Postfix {
+				s.postqueue(ctx, &srv)
+			}
+			found[i] = &srv
 		})
 	}
 	wg.Wait()
 	var out []Server
 	for _, srv := range found {
-		if srv == nil {
-			continue
+		if srv != nil {
+			out = append(out, *srv)
 		}
-		srv.attach(all, s.Processes(programs[srv.Product]...))
-		out = append(out, *srv)
 	}
 	return out
 }

@@ -34,6 +34,17 @@ func fake(t *testing.T, programs map[string]string) System {
 		Listeners: func(context.Context) ([]port.Holder, error) { return nil, nil }, Processes: func(...string) []host.Process { return nil }}
 }
 
+// runs lets a main process of Postfix run.
+func runs(s System) System {
+	s.Processes = func(names ...string) []host.Process {
+		if names[0] != "master" {
+			return nil
+		}
+		return []host.Process{{PID: 176, Program: "master", Path: "/usr/lib/postfix/sbin/master"}}
+	}
+	return s
+}
+
 func says(text string) string { return "cat <<'END'\n" + text + "END\n" }
 
 // What the programs of Debian 12 say.
@@ -104,8 +115,12 @@ func TestPostfix(t *testing.T) {
 		"postconf":  "case $1 in\n-n) " + says(postconfN) + ";;\n-x) " + says(postconfX) + ";;\nesac\n",
 		"postqueue": says(postqueueJ),
 	})
-	got := s.Find(t.Context())
+	if got := s.Find(t.Context()); len(got) != 1 || got[0].Running || got[0].Queue != nil {
+		t.Errorf("%+v", got) // a Postfix that does not run knows nothing of its queue
+	}
+	got := runs(s).Find(t.Context())
 	want := []Server{{
+		Running: true, PID: 176,
 		Product: Postfix, Version: "3.7.11", Program: filepath.Join(s.Dirs[0], "postconf"), ConfigDir: "/etc/postfix", Hostname: "mail.example.com",
 		Setting: "mynetworks", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Certs: []Pair{{"/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"}},
@@ -141,7 +156,7 @@ func TestPostfixComplains(t *testing.T) {
 // The queue cannot be seen by everybody.
 func TestQueueHidden(t *testing.T) {
 	s := fake(t, map[string]string{"postconf": "", "postqueue": "echo 'postqueue: fatal: Queue report unavailable - mail system is down' >&2\nexit 69\n"})
-	got := s.Find(t.Context())
+	got := runs(s).Find(t.Context())
 	if len(got) != 1 || got[0].QueueErr == nil || got[0].QueueErr.Error() != "postqueue: fatal: Queue report unavailable - mail system is down" {
 		t.Errorf("%+v", got)
 	}

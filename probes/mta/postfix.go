@@ -42,14 +42,21 @@ func (s System) postfix(ctx context.Context) (Server, bool) {
 			srv.Complaint = complaints(run(ctx, postfix, "check"), "fatal:", "error:")
 		}
 	}
-	if postqueue := s.look("postqueue"); postqueue != "" {
-		o := run(ctx, postqueue, "-j")
-		srv.Queue = parsePostqueue(o.stdout)
-		if o.err != nil {
-			srv.QueueErr = errors.New(firstLines(o.stderr, 1))
-		}
-	}
 	return srv, true
+}
+
+// postqueue asks a running Postfix what waits: without the server the program
+// waits a second for an answer, and has none.
+func (s System) postqueue(ctx context.Context, srv *Server) {
+	postqueue := s.look("postqueue")
+	if postqueue == "" || !srv.Running {
+		return
+	}
+	o := run(ctx, postqueue, "-j")
+	srv.Queue = parsePostqueue(o.stdout)
+	if o.err != nil {
+		srv.QueueErr = errors.New(firstLines(o.stderr, 1))
+	}
 }
 
 // whole tells whether nothing is missing that "postfix check" would create.
