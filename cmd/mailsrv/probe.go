@@ -43,7 +43,10 @@ tried, and the one that works is named.
 
 No mail is sent without --send: a recipient is asked for with RCPT and then
 forgotten. Messages are only looked at, never deleted or marked as read.
-Passwords do not show in the transcript.`,
+Passwords do not show in the transcript.
+
+Exit code: 0 every stage went well, 1 a stage failed, 3 it could not be found
+out, because this machine's network or resolver did not lead to the server.`,
 		Example: `  mailsrv probe pop3 mail.example.com
   mailsrv probe submission mail.example.com:465
   mailsrv probe pop3 192.0.2.1:110 --user taro --password-stdin < password.txt
@@ -88,8 +91,11 @@ func (p *probeRun) run(ctx context.Context, args []string) error {
 	} else {
 		p.printer().Probe(r)
 	}
-	if r.Summary.Fail > 0 || p.strict && r.Summary.Warn > 0 {
+	switch {
+	case r.Summary.Fail > 0, p.strict && r.Summary.Warn > 0:
 		return exit(exitFailed)
+	case r.Summary.Warn == 0 && r.Summary.Skip > 0:
+		return exit(exitUnknown)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestSimulationsAreNamed(t *testing.T) {
 	for _, sim := range all {
 		wg.Go(func() {
 			srv, err := simulate.Start(sim, simulate.Options{})
-			if errors.Is(err, simulate.ErrCannotPlay) {
+			if errors.Is(err, simulate.ErrCannotPlay) && runtime.GOOS != "linux" {
 				t.Log(err)
 				right.Add(1)
 				return

@@ -153,3 +153,29 @@ func TestTLSAlerts(t *testing.T) {
 		b.Close()
 	}
 }
+
+// What people read names the error number and nothing of Go's.
+func TestDescribe(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for _, tt := range []struct {
+		outcome string
+		err     error
+		want    string
+	}{
+		{dial.Refused, refused, "refused: ECONNREFUSED, Winsock 10061"},
+		{dial.Silent, &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}, "silent"},
+		{dial.Closed, io.EOF, "closed"},
+		{dial.NXDomain, &net.DNSError{Err: "no such host", Name: "x.test", Server: "192.0.2.53:53", IsNotFound: true}, "nxdomain: no such name (192.0.2.53:53)"},
+		{dial.Timeout, &net.DNSError{Err: "i/o timeout", Name: "x.test", IsTimeout: true}, "timeout: the resolver did not answer"},
+		{dial.Handshake, &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "handshake: tls: bad certificate"},
+		{"failed", errors.New("nobody knows"), "nobody knows"},
+		{dial.Permanent, nil, "permanent"},
+	} {
+		if got := dial.Describe(tt.outcome, tt.err); got != tt.want {
+			t.Errorf("%s %v: %q, want %q", tt.outcome, tt.err, got, tt.want)
+		}
+	}
+	if !dial.NoRoute(&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}) || dial.NoRoute(refused) || dial.NoRoute(nil) {
+		t.Error("NoRoute")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -168,4 +169,62 @@ func Winsock(err error) int {
 		return 11002
 	}
 	return 0
+}
+
+// Words says in few words what the outcome of a network step does not: the
+// names of the error number, or what else is known; empty when that is nothing.
+// The net package's own texts name addresses and system calls that people who
+// look for a fault in their mail need not know.
+func Words(err error) string {
+	if err == nil {
+		return ""
+	}
+	if n := numberOf(err); n != nil {
+		return fmt.Sprintf("%s, Winsock %d", n.name, n.winsock)
+	}
+	var dnsErr *net.DNSError
+	if errors.As(err, &dnsErr) {
+		says := "the resolver could not find out"
+		switch {
+		case dnsErr.IsNotFound:
+			says = "no such name"
+		case dnsErr.IsTimeout:
+			says = "the resolver did not answer"
+		}
+		if dnsErr.Server != "" {
+			says += " (" + dnsErr.Server + ")"
+		}
+		return says
+	}
+	var op *net.OpError
+	for errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	switch Outcome(err) {
+	case Timeout, Closed, Cancelled:
+		return ""
+	}
+	return err.Error()
+}
+
+// Describe is an outcome word with what Words adds to it.
+func Describe(outcome string, err error) string {
+	switch words := Words(err); {
+	case words == "":
+		return outcome
+	case outcome == "failed":
+		return words
+	default:
+		return outcome + ": " + words
+	}
+}
+
+// NoRoute tells that the connection failed for want of a network on this
+// machine: nothing was learnt about the other one.
+func NoRoute(err error) bool {
+	switch Errno(err) {
+	case "ENETUNREACH", "ENETDOWN", "EAFNOSUPPORT", "EADDRNOTAVAIL":
+		return true
+	}
+	return false
 }

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"strings"
 
+	"mailsrv/probes/dial"
 	"mailsrv/probes/wire"
 )
 
@@ -58,7 +59,7 @@ func (e *StageError) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("%s: the server answered %q", e.Stage, e.Reply.Raw)
 	}
-	return fmt.Sprintf("%s: %v", e.Stage, e.Err)
+	return e.Stage + ": " + dial.Describe(e.How, e.Err)
 }
 
 func (e *StageError) Unwrap() error { return e.Err }

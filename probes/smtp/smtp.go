@@ -74,7 +74,7 @@ func (e *StageError) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("%s: the server answered %q", e.Stage, e.Reply)
 	}
-	return fmt.Sprintf("%s: %v", e.Stage, e.Err)
+	return e.Stage + ": " + dial.Describe(e.How, e.Err)
 }
 
 func (e *StageError) Unwrap() error { return e.Err }

@@ -47,7 +47,7 @@ type Error struct {
 	Err   error
 }
 
-func (e *Error) Error() string   { return fmt.Sprintf("%s: %v", e.Stage, e.Err) }
+func (e *Error) Error() string   { return e.Stage + ": " + dial.Describe(e.How, e.Err) }
 func (e *Error) Unwrap() error   { return e.Err }
 func (e *Error) Outcome() string { return e.How }
 

@@ -114,7 +114,7 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 			return err
 		})
 	}
-	message := s.message()
+	message, open := s.message(), false
 	if s.opt.From != "" || s.opt.To != "" {
 		s.do(smtp.StageMail, func() (string, bool, error) {
 			var params []string
@@ -122,6 +122,7 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 				params = append(params, fmt.Sprintf("SIZE=%d", len(message)))
 			}
 			reply, err := c.Mail(s.opt.From, params...)
+			open = err == nil
 			return reply.String(), false, err
 		})
 	}
@@ -136,10 +137,14 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 			began := time.Now()
 			reply, err := c.Data(message)
 			s.measured(len(message), time.Since(began), err)
+			open = err != nil
 			return reply.String(), false, err
 		})
 	}
 	s.quit(c != nil, func() (string, error) {
+		if open { // the server is to forget it at once
+			_, _ = c.Rset()
+		}
 		reply, err := c.Quit()
 		return reply.String(), err
 	})
@@ -200,7 +205,7 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 			if err != nil {
 				return "", false, err
 			}
-			return fmt.Sprintf("%d messages, %d octets", n, octets), false, nil
+			return fmt.Sprintf("%s, %d octets", messages(n), octets), false, nil
 		})
 		if s.opt.Retr > 0 {
 			s.do(pop3.StageRetr, func() (string, bool, error) {

@@ -63,7 +63,7 @@ func (s *steps) imap(ctx context.Context, addrs []netip.Addr) {
 			if err != nil {
 				return "", false, err
 			}
-			return fmt.Sprintf("%d messages", n), false, nil
+			return messages(n), false, nil
 		})
 		if s.opt.Retr > 0 {
 			s.do(imap.StageRetr, func() (string, bool, error) {

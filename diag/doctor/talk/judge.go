@@ -57,7 +57,9 @@ func (r *Report) judge(ctx context.Context, opt Options, addrs []netip.Addr) {
 			out = append(out, diag.New("probe.alternative_works", fmt.Sprintf("%s %d %s", opt.Host, a.Port, a.TLS), diag.Evidence{"port": a.Port, "tls": a.TLS}))
 		}
 	}
-	if !slices.ContainsFunc(out, func(f diag.Finding) bool { return f.Status == diag.Fail || f.Status == diag.Warn }) {
+	if !slices.ContainsFunc(out, func(f diag.Finding) bool {
+		return f.Status == diag.Fail || f.Status == diag.Warn || f.Status == diag.Skip
+	}) {
 		last := ""
 		for _, s := range r.Stages {
 			if s.Stage != smtp.StageQuit {
@@ -86,7 +88,7 @@ func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, su
 	set("address", r.Target.Address)
 	set("reply", f.reply)
 	if f.err != nil {
-		ev["reason"] = f.err.Error()
+		ev["reason"] = dial.Describe(f.outcome, f.err)
 		if n := dial.Winsock(f.err); n != 0 {
 			ev["winsock"] = n
 		}
@@ -94,6 +96,10 @@ func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, su
 	}
 	if f.mechanisms != nil {
 		ev["mechanisms"] = f.mechanisms
+	}
+	var lost lookupError
+	if errors.As(f.err, &lost) && lost.isolated != "" {
+		ev["isolated"] = lost.isolated
 	}
 	var old errOldTLS
 	if errors.As(f.err, &old) {
@@ -116,10 +122,19 @@ func (r *Report) failed(ctx context.Context, opt Options, addrs []netip.Addr, su
 		id = "probe.mailbox_damaged"
 	}
 	finding := diag.New(id, subject, ev)
+	if f.unknown() {
+		finding = finding.As(diag.Skip).With("unknown", true)
+	}
 	if n, ok := ev["winsock"]; ok {
 		finding.Codes = append(slices.Clone(finding.Codes), fmt.Sprint(n))
 	}
 	return finding.With("q_reply", "'"+strings.ReplaceAll(f.reply, "'", `'\''`)+"'")
+}
+
+// unknown tells that nothing was learnt about the server, because this machine's
+// resolver or network did not help to reach it.
+func (f *failure) unknown() bool {
+	return f.stage == smtp.StageName && f.outcome != dial.NXDomain || f.stage == smtp.StageTCP && dial.NoRoute(f.err)
 }
 
 // protocolOf guesses the protocol by the first line a server says.

@@ -3,6 +3,7 @@ package talk
 import (
 	"cmp"
 	"crypto/tls"
+	"fmt"
 	"strings"
 	"time"
 
@@ -63,4 +64,12 @@ func tooOld(t *smtp.TLS) error {
 		return nil
 	}
 	return errOldTLS(t.Version)
+}
+
+// messages is a number of messages in words.
+func messages(n int) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", n)
 }

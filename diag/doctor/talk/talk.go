@@ -223,7 +223,7 @@ func (f *failure) words() string {
 		return f.reply
 	}
 	if f.err != nil {
-		return f.outcome + ": " + f.err.Error()
+		return dial.Describe(f.outcome, f.err)
 	}
 	return f.outcome
 }
@@ -261,6 +261,13 @@ func (s *steps) lookup(ctx context.Context) ([]netip.Addr, error) {
 		for i := range addrs {
 			addrs[i] = addrs[i].Unmap()
 		}
+		if servers, serr := dns.SystemServers(); dial.Outcome(err) == dial.NXDomain && serr == nil && len(servers) > 0 {
+			client := &dns.Client{Servers: servers, Timeout: s.opt.Timeout}
+			defer client.Close()
+			if !knowsRoot(ctx, client) {
+				err = lookupError{name: s.opt.Host, isolated: servers[0]}
+			}
+		}
 		return addrs, err
 	}
 	client := &dns.Client{Servers: []string{s.opt.Resolver}, Timeout: s.opt.Timeout}
@@ -279,19 +286,39 @@ func (s *steps) lookup(ctx context.Context) ([]netip.Addr, error) {
 	if len(addrs) > 0 {
 		return addrs, nil
 	}
-	return nil, lookupError{worst.Outcome, s.opt.Host}
+	e := lookupError{outcome: worst.Outcome, name: s.opt.Host}
+	if e.Outcome() == dial.NXDomain && !knowsRoot(ctx, client) {
+		e.isolated = s.opt.Resolver
+	}
+	return nil, e
+}
+
+// knowsRoot tells whether a resolver reaches the DNS at all. Those of closed
+// networks and of hotels say of every name that it does not exist, which says
+// nothing about the name.
+func knowsRoot(ctx context.Context, client *dns.Client) bool {
+	return client.Lookup(ctx, ".", dns.NS).Outcome == dns.Answered
 }
 
 // lookupError is a name that led nowhere.
 type lookupError struct {
-	outcome dns.Outcome
-	name    string
+	outcome  dns.Outcome
+	name     string
+	isolated string // a resolver that has no way to the DNS
 }
 
-func (e lookupError) Error() string { return e.name + ": " + string(e.outcome) }
+func (e lookupError) Error() string {
+	if e.isolated != "" {
+		return "the resolver " + e.isolated + " does not even know the root of the DNS"
+	}
+	return string(e.outcome)
+}
 
 // Outcome is the word of the documents for it.
 func (e lookupError) Outcome() string {
+	if e.isolated != "" {
+		return dial.ServFail
+	}
 	switch e.outcome {
 	case dns.NXDomain, dns.NoData:
 		return dial.NXDomain

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/probes/dial"
+	"mailsrv/probes/dns/dnstest"
 	"mailsrv/probes/pop3/pop3test"
 )
 
@@ -345,6 +348,45 @@ func TestRefusedAndUnknownName(t *testing.T) {
 	if got, want := stages(r), "name:fail tcp:skip greeting:skip capabilities:skip quit:skip"; got != want {
 		t.Errorf("stages %s, want %s", got, want)
 	}
+}
+
+// Only a resolver that knows the root can say that a name does not exist; and
+// what this machine's own network keeps from being tried is no fault of the
+// server.
+func TestWhatCouldNotBeFoundOut(t *testing.T) {
+	for _, tt := range []struct {
+		name, zone string
+		dialer     dial.Dialer
+		status     diag.Status
+		id         string
+		outcome    string
+	}{
+		{"the name does not exist", ". NS a.root.test.\n", nil, diag.Fail, "probe.name", "nxdomain"},
+		{"the resolver knows nothing", "!nxdomain .\n", nil, diag.Skip, "probe.name", "servfail"},
+		{"the resolver fails", "!servfail .\n", nil, diag.Skip, "probe.name", "servfail"},
+		{"the resolver is silent", "!silent .\n", nil, diag.Skip, "probe.name", "timeout"},
+		{"no route", "mail.test. A 192.0.2.1\n", failing(syscall.ENETUNREACH), diag.Skip, "probe.tcp", "unreachable"},
+		{"the router knows no way", "mail.test. A 192.0.2.1\n", failing(syscall.EHOSTUNREACH), diag.Fail, "probe.tcp", "unreachable"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := dnstest.New(t, tt.zone)
+			r := run(t, Options{Protocol: POP3, Host: "mail.test", Resolver: srv.Addr, Dialer: tt.dialer, Timeout: 300 * time.Millisecond, NoAlternatives: true})
+			f := r.Findings[0]
+			if f.ID != tt.id || f.Status != tt.status || f.Evidence["outcome"] != tt.outcome {
+				t.Errorf("%+v", f)
+			}
+			if tt.status == diag.Skip && (r.Summary.Fail+r.Summary.Warn+r.Summary.OK > 0 || r.Summary.Skip != 1) {
+				t.Errorf("%+v", r.Summary)
+			}
+		})
+	}
+}
+
+// failing is a network on which every connection fails with that error number.
+type failing syscall.Errno
+
+func (f failing) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.Errno(f)}
 }
 
 func TestSoftware(t *testing.T) {
