@@ -39,6 +39,7 @@ type transaction struct {
 	request policy.Request
 	boxes   []store.Box       // local recipients
 	out     []queue.Recipient // the others
+	sentOn  []forward         // of local recipients
 }
 
 func (t *transaction) Mail(from address.Address) (address.Address, smtp.Reply) {
@@ -63,6 +64,9 @@ func (t *transaction) Rcpt(to address.Address) (address.Address, smtp.Reply) {
 			t.boxes = append(t.boxes, box)
 		}
 	}
+	for _, r := range d.Forwards {
+		t.forward(r)
+	}
 	if to := d.Recipient.String(); d.Out && !slices.ContainsFunc(t.out, func(r queue.Recipient) bool { return r.Address == to }) {
 		t.out = append(t.out, queue.Recipient{Address: to})
 	}
@@ -85,6 +89,9 @@ func (t *transaction) Data() (smtp.Message, smtp.Reply) {
 	}
 	if err == nil && len(t.boxes) > 0 {
 		msg.stored, err = t.store.Begin(t.id, t.boxes)
+	}
+	if err == nil {
+		msg.copies, err = t.beginForwards()
 	}
 	if err != nil {
 		msg.Abort()
@@ -111,12 +118,33 @@ type message struct {
 	t      *transaction
 	stored store.Incoming  // nil without local recipients
 	queued *queue.Incoming // nil without others
+	copies []*queue.Incoming
+	header header
 }
 
-// Write implements smtp.Message. A failed write shows again in Commit.
+// Write implements smtp.Message. The header is held back until it is complete. A
+// failed write shows again in Commit.
 func (m *message) Write(p []byte) (int, error) {
+	if m.header.done {
+		return m.pass(p)
+	}
+	if m.header.add(p) {
+		if _, err := m.pass(m.header.octets); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// pass writes to wherever the message goes.
+func (m *message) pass(p []byte) (int, error) {
 	if m.stored != nil {
 		if n, err := m.stored.Write(p); err != nil {
+			return n, err
+		}
+	}
+	for _, c := range m.copies {
+		if n, err := c.Write(p); err != nil {
 			return n, err
 		}
 	}
@@ -130,7 +158,19 @@ func (m *message) Write(p []byte) (int, error) {
 // for want of room has been done before the first of them shows the message.
 func (m *message) Commit() smtp.Reply {
 	var err error
-	if m.queued != nil {
+	if !m.header.done { // a message without a body
+		m.header.done = true
+		_, err = m.pass(m.header.octets)
+	}
+	if reply := m.t.goesRound(&m.header); reply != nil {
+		return *reply
+	}
+	for _, c := range m.copies {
+		if err == nil {
+			err = c.Prepare()
+		}
+	}
+	if err == nil && m.queued != nil {
 		err = m.queued.Prepare()
 	}
 	if err == nil && m.stored != nil {
@@ -138,6 +178,11 @@ func (m *message) Commit() smtp.Reply {
 	}
 	if err == nil && m.queued != nil {
 		err = m.queued.Commit()
+	}
+	for _, c := range m.copies {
+		if err == nil {
+			err = c.Commit()
+		}
 	}
 	if err != nil {
 		return m.t.diskFailed(err)
@@ -154,6 +199,9 @@ func (m *message) Commit() smtp.Reply {
 
 // Abort implements smtp.Message; after Commit it does nothing.
 func (m *message) Abort() {
+	for _, c := range m.copies {
+		c.Abort()
+	}
 	if m.queued != nil {
 		m.queued.Abort()
 	}

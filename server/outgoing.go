@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"mailsrv/codes"
@@ -84,10 +85,10 @@ func (s *Server) smtpAddrs() (out []netip.AddrPort) {
 func (s *Server) post(n queue.Notice) error {
 	name, domain, _ := account.SplitAddress(n.To)
 	d, err := config.ParseDomain(domain)
-	if err != nil || !s.cfg.Local(d) {
-		return s.postOut(n)
+	if err != nil || !slices.Contains(s.accounts.Domains(), d) {
+		return s.postOut(n, []string{n.To})
 	}
-	boxes, err := s.accounts.Resolve(name, d)
+	route, err := s.accounts.Resolve(name, d)
 	var dead *account.ForwardError
 	if errors.Is(err, account.ErrNotFound) || errors.As(err, &dead) {
 		// Whoever sent it is gone: there is nobody to tell.
@@ -97,8 +98,20 @@ func (s *Server) post(n queue.Notice) error {
 	if err != nil {
 		return err
 	}
+	if len(route.Remote) > 0 && s.cfg.Relay.Allow {
+		var to []string
+		for _, r := range route.Remote {
+			to = append(to, r.To)
+		}
+		if err := s.postOut(n, to); err != nil {
+			return err
+		}
+	}
+	if len(route.Boxes) == 0 {
+		return nil
+	}
 	var to []store.Box
-	for _, a := range boxes {
+	for _, a := range route.Boxes {
 		to = append(to, boxOf(a))
 	}
 	m, err := s.store.Begin(n.ID, to)
@@ -115,9 +128,13 @@ func (s *Server) post(n queue.Notice) error {
 	return m.Commit()
 }
 
-// postOut sends a notice to a sender elsewhere.
-func (s *Server) postOut(n queue.Notice) error {
-	m, err := s.queue.Begin(queue.Envelope{ID: n.ID, Notice: n.Kind, UTF8: true, Recipients: []queue.Recipient{{Address: n.To}}})
+// postOut sends a notice to addresses elsewhere.
+func (s *Server) postOut(n queue.Notice, addresses []string) error {
+	to := make([]queue.Recipient, len(addresses))
+	for i, a := range addresses {
+		to[i].Address = a
+	}
+	m, err := s.queue.Begin(queue.Envelope{ID: n.ID, Notice: n.Kind, UTF8: true, Recipients: to})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Server struct {
 	log      *slog.Logger
 	lock     *store.Lock
 	accounts *account.Files
+	guard    *account.Guard // accounts for logins
 	store    store.Store
 	client   *deliver.Client
 	queue    *queue.Queue
@@ -85,6 +87,7 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 		accounts: account.Open(cfg.DataDir, cfg.Domains),
 		store:    store.New(cfg.DataDir),
 	}
+	s.guard = account.NewGuard(s.accounts, cfg.Relay.Networks, log)
 	s.group = &conn.Group{
 		Limits: conn.Limits{Total: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP, Idle: cfg.Limits.IdleTimeout},
 		Log:    log,
@@ -145,15 +148,38 @@ func (s *Server) Addrs() []store.RunAddr {
 
 // FirstAccount makes the account postmaster in the main domain, with a
 // generated password, if there is no account at all. created is false when
-// there is one.
+// there is one: then it sees to it that mail for postmaster and abuse, which
+// every domain must have, reaches the oldest.
 func (s *Server) FirstAccount() (a account.Account, password string, created bool, err error) {
 	all, damaged, err := s.accounts.List()
-	if err != nil || len(all) > 0 || len(damaged) > 0 {
+	if err != nil || len(damaged) > 0 {
 		return account.Account{}, "", false, err
+	}
+	if len(all) > 0 {
+		return account.Account{}, "", false, s.required(all)
 	}
 	password = account.GeneratePassword()
 	a, err = s.accounts.Add("postmaster", s.cfg.Domains[0], password)
 	return a, password, err == nil, err
+}
+
+func (s *Server) required(all []account.Account) error {
+	all = slices.DeleteFunc(all, func(a account.Account) bool { return !a.Mailbox || !a.Expires.IsZero() })
+	if len(all) == 0 {
+		return nil
+	}
+	oldest := slices.MinFunc(all, func(a, b account.Account) int { return a.Created.Compare(b.Created) })
+	for _, role := range []string{"postmaster", "abuse"} {
+		domain := s.accounts.Domains()[0]
+		if _, err := s.accounts.Resolve(role, domain); !errors.Is(err, account.ErrNotFound) {
+			continue
+		}
+		if err := s.accounts.SetForward(role, domain, []string{oldest.Address()}); err != nil {
+			return err
+		}
+		s.log.Info("required address made", "address", role+"@"+domain, "goes_to", oldest.Address())
+	}
+	return nil
 }
 
 // Close ends a server that does not Run.
@@ -177,6 +203,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.queue.Run(ctx) })
 	<-ctx.Done()
 	s.log.Info("stopping")
+	s.guard.Close()
 	stopCtx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	cut := s.group.Stop(stopCtx)
@@ -205,7 +232,7 @@ func (s *Server) handler(l config.Listener) conn.Handler {
 		return &pop3.Server{
 			Service: l.Service, Hostname: c.Hostname,
 			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
-			Mechanisms: c.Auth.Mechanisms, Accounts: s.accounts, Store: s.store, Log: log,
+			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Store: s.store, Log: log,
 			// RFC 1939 3 asks for ten minutes where SMTP makes do with five.
 			Limits: pop3.Limits{AuthFailures: c.Limits.AuthFailures, Idle: 2 * c.Limits.IdleTimeout},
 		}
@@ -213,7 +240,7 @@ func (s *Server) handler(l config.Listener) conn.Handler {
 		return &smtp.Server{
 			Service: l.Service, Hostname: c.Hostname,
 			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
-			Mechanisms: c.Auth.Mechanisms, Accounts: s.accounts, Log: log,
+			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Log: log,
 			Backend: &backend{policy: policy.New(c, s.accounts), store: s.store, queue: s.queue, log: log},
 			Limits:  smtp.Limits{MessageSize: c.Limits.MessageSize, Recipients: c.Limits.Recipients, AuthFailures: c.Limits.AuthFailures, Idle: c.Limits.IdleTimeout},
 		}

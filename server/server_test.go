@@ -331,6 +331,28 @@ func TestFirstAccountOnlyOnce(t *testing.T) {
 	}
 }
 
+// Whoever makes an account before the first start is the postmaster.
+func TestFirstAccountIsPostmaster(t *testing.T) {
+	s, err := New(testConfig(t, false), "test", codes.English, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.accounts.Add("taro", "localhost", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, created, err := s.FirstAccount(); created || err != nil {
+			t.Errorf("created %v, %v", created, err)
+		}
+	}
+	for _, role := range []string{"postmaster", "abuse"} {
+		if a, err := s.accounts.Lookup(role, "localhost"); err != nil || len(a.Forward) != 1 || a.Forward[0] != "taro@localhost" {
+			t.Errorf("%s: %+v, %v", role, a, err)
+		}
+	}
+}
+
 func TestBadCertificate(t *testing.T) {
 	c := testConfig(t, true)
 	c.TLS = config.TLS{Cert: filepath.Join(t.TempDir(), "missing.crt"), Key: "missing.key"}

@@ -130,7 +130,7 @@ func (m *mailboxRun) open(ctx context.Context, command string, args []string) (m
 	if err != nil {
 		return nil, nil, refused(m.local, err)
 	}
-	if len(a.Forward) > 0 {
+	if !a.Mailbox {
 		return nil, nil, usagef("%s has no mailbox: its mail goes to %s", m.local, strings.Join(a.Forward, ", "))
 	}
 	_, m.running, _ = store.ReadRun(cfg.DataDir) // only for a hint

@@ -231,14 +231,14 @@ func lookupUser(accounts *account.Files, name, domain string, whole bool) (strin
 			return "", err
 		}
 		for _, a := range all {
-			if a.Name == strings.ToLower(name) && len(a.Forward) == 0 {
+			if a.Name == strings.ToLower(name) && a.Mailbox {
 				return a.Address(), nil
 			}
 		}
 		return "", account.ErrNotFound
 	}
 	a, err := accounts.Lookup(name, domain)
-	if err == nil && len(a.Forward) > 0 {
+	if err == nil && !a.Mailbox {
 		err = errors.New("is a forward, with which nobody logs in")
 	}
 	return a.Address(), err

@@ -362,7 +362,7 @@ func (u *user) show(arg string) error {
 		Messages int      `json:"messages"`
 		Octets   int64    `json:"octets"`
 	}{listed: listedOf(a), Aliases: leadingTo(all, a.Address()), File: u.accounts.File(name, domain)}
-	if len(a.Forward) == 0 {
+	if a.Mailbox {
 		doc.Mailbox = store.Dir(u.cfg.DataDir, box)
 		m, err := store.New(u.cfg.DataDir).Open(box, "mailsrv user show")
 		if err != nil {

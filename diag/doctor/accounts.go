@@ -63,7 +63,7 @@ func (c *Case) required(all []account.Account) []diag.Finding {
 			continue // domain.bare_address
 		}
 		has := func(name string) bool {
-			_, err := c.Accounts.Lookup(name, domain)
+			_, err := c.Accounts.Resolve(name, domain) // a catch-all takes it too
 			return !errors.Is(err, account.ErrNotFound)
 		}
 		to := c.roleTarget(all, domain)
@@ -89,7 +89,7 @@ func (c *Case) roleTarget(all []account.Account, domain string) string {
 	}
 	var boxes []account.Account
 	for _, a := range all {
-		if len(a.Forward) == 0 {
+		if a.Mailbox {
 			boxes = append(boxes, a)
 		}
 	}
@@ -114,7 +114,7 @@ func (c *Case) forwards(all []account.Account) []diag.Finding {
 		}
 		for _, target := range a.Forward {
 			name, domain, _ := account.SplitAddress(target)
-			if _, err := c.Accounts.Lookup(name, domain); errors.Is(err, account.ErrNotFound) && c.Config.Local(domain) {
+			if _, err := c.Accounts.Resolve(name, domain); errors.Is(err, account.ErrNotFound) && c.Config.Local(domain) {
 				out = append(out, diag.New("account.forward_dead", a.Address(), diag.Evidence{"from": a.Address(), "target": target}))
 			}
 		}
@@ -187,7 +187,7 @@ func (c *Case) guessable(ctx context.Context, all []account.Account) []diag.Find
 // guess says which of the usual passwords is an account's; it is not shown
 // itself.
 func (c *Case) guess(a account.Account) string {
-	if len(a.Forward) > 0 {
+	if !a.Mailbox {
 		return ""
 	}
 	v, _, err := c.Accounts.Verifier(a.Address())

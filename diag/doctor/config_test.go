@@ -24,7 +24,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"none", "", []string{}},
 		{"not TOML", "hostname = mail.example.com\n", []string{"config.syntax"}},
 		{"unknown key", "hostnam = \"x\"\n", []string{"config.unknown_key"}},
-		{"later setting", "[mailbox]\nquota = \"1GB\"\n", []string{"config.unknown_key"}},
+		{"later setting", "[tls]\nacme = true\n", []string{"config.unknown_key"}},
 		{"bad size", "[limits]\nmessage_size = \"25 big ones\"\n", []string{"config.bad_value"}},
 		{"range of addresses", "[relay]\nnetworks = [\"192.168.1.*\"]\n", []string{"config.bad_address"}},
 		{"small messages", "[limits]\nmessage_size = \"500KB\"\n", []string{"config.message_size_low"}},

@@ -12,21 +12,49 @@ package account
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// Account is one address of this server: a mailbox with a password, or a role
-// address whose mail goes to other addresses.
+// Account is one address of this server: a mailbox with a password, or an
+// address whose mail goes to other ones (an alias, a role address). A mailbox
+// may be forwarded too.
 type Account struct {
-	Name    string    `json:"name"` // local part in lower case
+	Name    string    `json:"name"` // local part in lower case; CatchAll for every other address of the domain
 	Domain  string    `json:"domain"`
-	Forward []string  `json:"forward,omitempty"` // role address: full local addresses; it has no mailbox and no password
+	Mailbox bool      `json:"mailbox"`           // it has a mailbox and a password
+	Forward []string  `json:"forward,omitempty"` // full addresses, here or elsewhere
+	Keep    bool      `json:"keep,omitempty"`    // of a mailbox that is forwarded: a copy stays
+	Quota   int64     `json:"quota,omitempty"`   // octets; 0: what the configuration says, Unlimited: none
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 }
 
+// CatchAll is the name of the address that takes what a domain has no account
+// for.
+const CatchAll = "*"
+
+// Unlimited is the Quota of a mailbox that may grow for ever.
+const Unlimited = -1
+
 // Address is the mail address, "user@example.com".
 func (a Account) Address() string { return a.Name + "@" + a.Domain }
+
+// takes tells whether mail for a stays in a's mailbox.
+func (a Account) takes() bool { return a.Mailbox && (len(a.Forward) == 0 || a.Keep) }
+
+// Route is where mail for an address goes.
+type Route struct {
+	Boxes   []Account // whose mailboxes take it
+	Remote  []Remote  // copies that go to other hosts
+	Through []string  // every local address on the way, the first included
+}
+
+// Remote is a copy that is sent on to another host.
+type Remote struct {
+	To  string
+	Via string // the local address whose forward leads there
+}
 
 // Directory is what the server asks about accounts. Local parts and domains
 // are compared without regard to letter case.
@@ -35,9 +63,13 @@ type Directory interface {
 	// when there is one that cannot be read.
 	Lookup(name, domain string) (Account, error)
 
-	// Resolve follows forwards to the accounts whose mailboxes take mail for
-	// an address. Errors are those of Lookup, and *ForwardError.
-	Resolve(name, domain string) ([]Account, error)
+	// Resolve follows forwards to where mail for an address goes. Errors are
+	// those of Lookup, and *ForwardError when it would go nowhere.
+	Resolve(name, domain string) (Route, error)
+
+	// Domains are the local domains, the main one first: in lower case, as
+	// config.ParseDomain writes them.
+	Domains() []string
 
 	// Authenticate checks a password. login is "user" or "user@domain". The
 	// error is ErrCredentials for every login that is not right, after the
@@ -81,7 +113,7 @@ type ForwardError struct {
 
 func (e *ForwardError) Error() string {
 	if e.Loop != nil {
-		return fmt.Sprintf("forwards go in a circle: %v", e.Loop)
+		return "forwards go in a circle: " + strings.Join(e.Loop, " -> ")
 	}
 	return fmt.Sprintf("%s is forwarded to %s, which does not exist", e.From, e.Target)
 }

@@ -17,6 +17,8 @@ type record struct {
 	Created  time.Time      `toml:"created"`
 	Expires  *time.Time     `toml:"expires,omitempty"`
 	Forward  []string       `toml:"forward,omitempty"`
+	Keep     bool           `toml:"keep,omitempty"`
+	Quota    int64          `toml:"quota,omitempty"` // octets, -1: unlimited
 	Password *passwordTable `toml:"password,omitempty"`
 }
 
@@ -33,11 +35,11 @@ const scheme = "SCRAM-SHA-256"
 // entry is a record in memory.
 type entry struct {
 	Account
-	verifier Verifier // without Iterations for a role address
+	verifier Verifier // without Iterations for an address without a mailbox
 }
 
 func encode(e entry) []byte {
-	r := record{Created: e.Created.UTC().Truncate(time.Second), Forward: e.Forward}
+	r := record{Created: e.Created.UTC().Truncate(time.Second), Forward: e.Forward, Keep: e.Keep, Quota: e.Quota}
 	if !e.Expires.IsZero() {
 		t := e.Expires.UTC()
 		r.Expires = &t
@@ -84,15 +86,17 @@ func decode(data []byte) (entry, error) {
 	if err := toml.Unmarshal(data, &r); err != nil {
 		return entry{}, err
 	}
-	e := entry{Account: Account{Created: r.Created, Forward: r.Forward}}
+	e := entry{Account: Account{Mailbox: r.Password != nil, Created: r.Created, Forward: r.Forward, Keep: r.Keep, Quota: r.Quota}}
 	if r.Expires != nil {
 		e.Expires = *r.Expires
 	}
 	switch p := r.Password; {
 	case p == nil && len(r.Forward) == 0:
 		return entry{}, errors.New("neither a password nor a forward")
-	case p != nil && len(r.Forward) > 0:
-		return entry{}, errors.New("both a password and a forward")
+	case r.Keep && (p == nil || len(r.Forward) == 0):
+		return entry{}, errors.New("keep without a mailbox and a forward")
+	case r.Quota < Unlimited || r.Quota != 0 && p == nil:
+		return entry{}, fmt.Errorf("quota = %d: octets, -1 for no limit, and only with a mailbox", r.Quota)
 	case p != nil:
 		if p.Scheme != scheme {
 			return entry{}, fmt.Errorf("password scheme %q is not %s", p.Scheme, scheme)

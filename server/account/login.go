@@ -64,9 +64,9 @@ func (d *Files) Verifier(login string) (Verifier, Account, error) {
 	// A known login has one salt with and without its domain. So has an unknown
 	// one: it seems to live in one of the domains, always the same.
 	login = strings.ToLower(login)
-	if !strings.Contains(login, "@") && len(d.domains) > 0 {
+	if local := d.Domains(); !strings.Contains(login, "@") && len(local) > 0 {
 		home := mac(secret, "domain "+login)[0]
-		login += "@" + d.domains[int(home)%len(d.domains)]
+		login += "@" + local[int(home)%len(local)]
 	}
 	return Verifier{
 		Salt:       mac(secret, "salt "+login)[:16],

@@ -30,6 +30,7 @@ type Config struct {
 	Hostname string   // the name in greetings, HELO and Received
 	DataDir  string   // absolute or relative to the working directory
 	Domains  []string // local domains in lower case, "[192.0.2.1]" for an address literal; the first is the main one
+	Added    []string `json:",omitempty"` // those of Domains that come from mailsrv domain add
 	Listen   []Listener
 	TLS      TLS
 	DNS      DNS
@@ -37,6 +38,7 @@ type Config struct {
 	Retry    Retry
 	Auth     Auth
 	Limits   Limits
+	Mailbox  Mailbox
 	Log      Log
 	Doctor   Doctor
 }
@@ -89,6 +91,11 @@ type Limits struct {
 	Recipients       int // of one message
 	AuthFailures     int // of one connection
 	IdleTimeout      time.Duration
+}
+
+// Mailbox says what holds for each mailbox.
+type Mailbox struct {
+	Quota int64 // octets, unless the account has its own; 0: no limit
 }
 
 // Log says how much is logged and where.

@@ -155,10 +155,12 @@ func TestProblems(t *testing.T) {
 			{Kind: BadValue, Line: 4, Column: 2, Key: "hostname"}}},
 		"table as setting": {"tls = true\n" + good, Problems{
 			{Kind: BadValue, Line: 1, Column: 1, Key: "tls"}}},
-		"later": {good + "imap = \":143\"\n[tls]\nacme = true\n[mailbox]\nquota = \"1GB\"\n", Problems{
+		"later": {good + "imap = \":143\"\n[tls]\nacme = true\n[log]\ntranscripts = true\n", Problems{
 			{Kind: UnknownKey, Line: 5, Column: 8, Key: "listen.imap", Value: `":143"`, Later: true},
 			{Kind: UnknownKey, Line: 7, Column: 8, Key: "tls.acme", Value: "true", Later: true},
-			{Kind: UnknownKey, Line: 9, Column: 9, Key: "mailbox.quota", Value: `"1GB"`, Later: true}}},
+			{Kind: UnknownKey, Line: 9, Column: 15, Key: "log.transcripts", Value: "true", Later: true}}},
+		"quota": {good + "[mailbox]\nquota = \"1 GB\"\n", Problems{
+			{Kind: BadValue, Line: 6, Column: 9, Key: "mailbox.quota", Value: `"1 GB"`, Suggestion: `"1GB"`}}},
 		"smart host": {good + "[relay]\nsmart_host = \"smtp.example.net\"\n", Problems{
 			{Kind: BadValue, Line: 6, Column: 14, Key: "relay.smart_host", Value: `"smtp.example.net"`, Suggestion: `"smtp.example.net:587"`}}},
 		"smart host's port": {good + "[relay]\nsmart_host = \"smtp.example.net:smtp\"\n", Problems{

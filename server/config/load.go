@@ -13,6 +13,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"mailsrv/server/domains"
 )
 
 // maxFile bounds how much of a file is read; a configuration has a few kB, and
@@ -23,7 +25,21 @@ const maxFile = 256 << 10
 // empty path. The configuration is never nil: what could not be read keeps its
 // default, except that a host name and domains are kept as they were written.
 // It may be used to serve only when there are no problems.
+//
+// The domains that "mailsrv domain add" put into the data directory are added.
+// Where they cannot be read, the server will say so.
 func Load(path string) (*Config, Problems) {
+	c, problems := load(path)
+	added, _ := domains.Read(c.DataDir)
+	for _, d := range added {
+		if _, err := ParseDomain(d); err == nil && !slices.Contains(c.Domains, d) {
+			c.Domains, c.Added = append(c.Domains, d), append(c.Added, d)
+		}
+	}
+	return c, problems
+}
+
+func load(path string) (*Config, Problems) {
 	if path == "" {
 		return Default(), nil
 	}

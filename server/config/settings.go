@@ -91,7 +91,13 @@ var settings = []setting{
 		return duration(&c.Limits.IdleTimeout, time.Second, 24*time.Hour)(v)
 	}},
 
-	{key: "mailbox.quota", set: later(`""`)},
+	{key: "mailbox.quota", set: func(c *Config, v value) fault {
+		if v.kind == stringValue && v.text == "" {
+			c.Mailbox.Quota = 0
+			return fault{}
+		}
+		return size(&c.Mailbox.Quota)(v)
+	}},
 	{key: "mailbox.keep_deleted", set: later(`"0s"`)},
 
 	{key: "retry.schedule", set: noSchedule, item: addWait},

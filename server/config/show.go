@@ -17,7 +17,10 @@ func (c *Config) TOML() string {
 
 	line("hostname", tomlString(c.Hostname))
 	line("data_dir", tomlString(c.DataDir))
-	line("domains", list(c.Domains))
+	line("domains", list(c.Domains[:len(c.Domains)-len(c.Added)]))
+	if len(c.Added) > 0 {
+		fmt.Fprintf(&b, "# and, by mailsrv domain add: %s\n", strings.Join(c.Added, ", "))
+	}
 	table("listen")
 	for _, service := range []string{SMTP, Submission, Submissions, POP3, POP3S} {
 		var addrs []string
@@ -70,6 +73,12 @@ func (c *Config) TOML() string {
 	line("recipients", strconv.Itoa(c.Limits.Recipients))
 	line("auth_failures", strconv.Itoa(c.Limits.AuthFailures))
 	line("idle_timeout", tomlString(FormatDuration(c.Limits.IdleTimeout)))
+	table("mailbox")
+	quota := ""
+	if c.Mailbox.Quota > 0 {
+		quota = FormatSize(c.Mailbox.Quota)
+	}
+	line("quota", tomlString(quota))
 	table("log")
 	line("level", tomlString(c.Log.Level))
 	line("file", tomlString(c.Log.File))
@@ -173,6 +182,9 @@ connections_per_ip = 50
 recipients = 1000               # of one message
 auth_failures = 5               # of one connection
 idle_timeout = "5m"             # per command; POP3 waits twice as long (RFC 1939 3)
+
+[mailbox]
+quota = ""                      # "1GB": how large each mailbox may become; "mailsrv user quota" sets it for one
 
 [log]
 level = "info"                  # debug, info, warn, error

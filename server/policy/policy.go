@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,7 @@ type Decision struct {
 	Sender    address.Address   // completed where it had no domain
 	Recipient address.Address   // likewise
 	Boxes     []account.Account // whose mailboxes take the message
+	Forwards  []account.Remote  // copies that go to other hosts, because a local address is forwarded there
 	Out       bool              // accepted, to be sent to another host
 }
 
@@ -65,7 +67,6 @@ func (d Decision) Reply() string {
 
 // Policy holds what the rules look at.
 type Policy struct {
-	Domains  []string // local domains; the first completes addresses without one
 	Networks []netip.Prefix
 	Relay    bool // false: receive only
 	Accounts account.Directory
@@ -73,7 +74,7 @@ type Policy struct {
 
 // New takes from a configuration what the rules look at.
 func New(c *config.Config, accounts account.Directory) *Policy {
-	return &Policy{Domains: c.Domains, Networks: c.Relay.Networks, Relay: c.Relay.Allow, Accounts: accounts}
+	return &Policy{Networks: c.Relay.Networks, Relay: c.Relay.Allow, Accounts: accounts}
 }
 
 // rule looks at a request and says why it matches or not. A rule that decides
@@ -178,14 +179,13 @@ func senderOwn(p *Policy, r *Request) (bool, string, *Decision) {
 		return true, "anybody may send a bounce or a receipt", nil
 	}
 	if p.local(r.Sender.Domain) != "" {
-		boxes, err := p.Accounts.Resolve(r.Sender.Local, p.local(r.Sender.Domain))
-		if err != nil && !errors.Is(err, account.ErrNotFound) {
+		own := strings.ToLower(r.Sender.Local) + "@" + p.local(r.Sender.Domain)
+		route, err := p.Accounts.Resolve(r.Sender.Local, p.local(r.Sender.Domain))
+		if err != nil && own != r.User && !errors.Is(err, account.ErrNotFound) {
 			return false, err.Error(), accountFault(err)
 		}
-		for _, a := range boxes {
-			if a.Address() == r.User {
-				return true, r.Sender.String() + " is an address of " + r.User, nil
-			}
+		if own == r.User || slices.Contains(route.Through, r.User) {
+			return true, r.Sender.String() + " is an address of " + r.User, nil
 		}
 	}
 	return false, r.Sender.String() + " is no address of " + r.User,
@@ -202,9 +202,9 @@ func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
 	case to.Domain == "":
 		return false, "no domain", reject(550, "5.1.3", "Recipient address needs a domain: <"+to.String()+"@example.com>")
 	case domain == "":
-		return false, to.Domain + " is not one of the local domains: " + strings.Join(p.Domains, ", "), nil
+		return false, to.Domain + " is not one of the local domains: " + strings.Join(p.Accounts.Domains(), ", "), nil
 	}
-	boxes, err := p.Accounts.Resolve(to.Local, domain)
+	route, err := p.Accounts.Resolve(to.Local, domain)
 	switch {
 	case errors.Is(err, account.ErrNotFound):
 		// "victim%elsewhere@here" and "elsewhere!victim@here" end here too:
@@ -217,13 +217,35 @@ func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
 	case err != nil:
 		return true, err.Error(), accountFault(err)
 	}
-	names := make([]string, len(boxes))
-	for i, a := range boxes {
-		names[i] = a.Address()
+	if !p.Relay && len(route.Remote) > 0 {
+		// Receive only is receive only, for forwards too.
+		if len(route.Boxes) == 0 {
+			dead := &account.ForwardError{From: route.Remote[0].Via, Target: route.Remote[0].To}
+			return true, dead.From + " is forwarded to " + dead.Target + ", but relay.allow is false", accountFault(dead)
+		}
+		route.Remote = nil
 	}
 	d := accept("2.1.5", "Recipient ok")
-	d.Boxes = boxes
-	return true, "goes to the mailbox of " + strings.Join(names, " and "), d
+	d.Boxes, d.Forwards = route.Boxes, route.Remote
+	return true, where(route), d
+}
+
+// where says in words where mail goes.
+func where(route account.Route) string {
+	var boxes, remote, parts []string
+	for _, a := range route.Boxes {
+		boxes = append(boxes, a.Address())
+	}
+	for _, r := range route.Remote {
+		remote = append(remote, r.To)
+	}
+	if len(boxes) > 0 {
+		parts = append(parts, "goes to the mailbox of "+strings.Join(boxes, " and "))
+	}
+	if len(remote) > 0 {
+		parts = append(parts, "is sent on to "+strings.Join(remote, " and "))
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // accountFault is the reply when accounts cannot be read or are set up wrongly:
@@ -276,7 +298,7 @@ func (p *Policy) local(domain string) string {
 	if err != nil {
 		return ""
 	}
-	for _, d := range p.Domains {
+	for _, d := range p.Accounts.Domains() {
 		if d == name {
 			return d
 		}
@@ -285,8 +307,8 @@ func (p *Policy) local(domain string) string {
 }
 
 func (p *Policy) mainDomain() string {
-	if len(p.Domains) == 0 {
-		return ""
+	if local := p.Accounts.Domains(); len(local) > 0 {
+		return local[0]
 	}
-	return p.Domains[0]
+	return ""
 }

@@ -33,7 +33,7 @@ func newPolicy(t *testing.T) *Policy {
 	if err := os.WriteFile(files.File("damaged", "example.com"), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &Policy{Domains: domains, Relay: true, Accounts: files, Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}
+	return &Policy{Relay: true, Accounts: files, Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}
 }
 
 func addr(t *testing.T, s string) address.Address {

@@ -43,7 +43,7 @@ func (s *session) authorization(verb, arg string) {
 		case s.user == "":
 			s.wrong("Send USER first")
 		default:
-			a, err := s.srv.Accounts.Authenticate(s.user, arg)
+			a, err := account.For(s.srv.Accounts, s.c.Remote().Addr()).Authenticate(s.user, arg)
 			s.loggedIn("USER", s.user, a, err)
 			s.user = ""
 		}
@@ -114,7 +114,7 @@ func (s *session) auth(arg string) {
 		s.wrong("Mechanism is not offered; these are: " + strings.Join(s.srv.Mechanisms, " "))
 		return
 	}
-	exchange := sasl.New(name, s.srv.Accounts)
+	exchange := sasl.New(name, account.For(s.srv.Accounts, s.c.Remote().Addr()))
 	var message []byte
 	ok := true
 	if hasInitial {
@@ -166,6 +166,7 @@ func decodeResponse(s string, initial bool) ([]byte, bool) {
 
 // loggedIn ends a login: it opens the mailbox, or says why not.
 func (s *session) loggedIn(how, login string, a account.Account, err error) {
+	var throttled *account.ThrottledError
 	switch {
 	case errors.Is(err, sasl.ErrMalformed):
 		s.wrong("Message of the login is malformed")
@@ -180,6 +181,9 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 			return
 		}
 		s.err(text)
+		return
+	case errors.As(err, &throttled):
+		s.err(fmt.Sprintf("[SYS/TEMP] Too many failed logins; try again in %d seconds", throttled.Seconds()))
 		return
 	case err != nil:
 		s.log.Error("login could not be checked", "user", login, "error", err)

@@ -37,8 +37,9 @@ type oneAccount struct{}
 var taro = account.Account{Name: "taro", Domain: "example.com"}
 var box = store.Box{Name: "taro", Domain: "example.com"}
 
-func (oneAccount) Lookup(string, string) (account.Account, error)    { return taro, nil }
-func (oneAccount) Resolve(string, string) ([]account.Account, error) { return nil, nil }
+func (oneAccount) Lookup(string, string) (account.Account, error) { return taro, nil }
+func (oneAccount) Resolve(string, string) (account.Route, error)  { return account.Route{}, nil }
+func (oneAccount) Domains() []string                              { return nil }
 func (oneAccount) Authenticate(login, pw string) (account.Account, error) {
 	switch {
 	case login == "broken":

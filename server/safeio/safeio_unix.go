@@ -4,7 +4,10 @@ package safeio
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const errNotDir = syscall.ENOTDIR
@@ -37,4 +40,19 @@ func adopt(path, dir string) error {
 		return os.Lchown(path, int(st.Uid), int(st.Gid))
 	}
 	return nil
+}
+
+// adoptBeside is adopt for a file and the folder it lies in.
+func adoptBeside(path string) error { return adopt(path, filepath.Dir(path)) }
+
+var errHeld error = unix.EWOULDBLOCK
+
+// tryLock takes f's lock or returns errHeld. Closing f lets go of it.
+func tryLock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EINTR {
+			return err
+		}
+	}
 }

@@ -29,3 +29,12 @@ func SyncDir(string) error { return nil }
 
 // adopt does nothing: new files inherit the folder's access list.
 func adopt(string, string) error { return nil }
+
+func adoptBeside(string) error { return nil }
+
+var errHeld error = windows.ERROR_LOCK_VIOLATION
+
+// tryLock takes f's lock or returns errHeld. Closing f lets go of it.
+func tryLock(f *os.File) error {
+	return windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_FAIL_IMMEDIATELY|windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &windows.Overlapped{})
+}

@@ -101,6 +101,7 @@ func (s *scram) final(message string) ([]byte, error) {
 	if subtle.ConstantTimeCompare(stored[:], s.verifier.StoredKey) != 1 || s.found.Name == "" {
 		return nil, account.ErrCredentials
 	}
+	account.Outcome(s.dir, s.name, true)
 	return []byte("v=" + base64.StdEncoding.EncodeToString(mac(s.verifier.ServerKey, s.authMessage))), nil
 }
 

@@ -3,6 +3,7 @@ package smtp
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func (s *session) auth(arg string) {
 		s.wrong(Reply{504, badArgument, "Mechanism is not offered; these are: " + strings.Join(s.srv.Mechanisms, " ")})
 		return
 	}
-	exchange := sasl.New(name, s.srv.Accounts)
+	exchange := sasl.New(name, account.For(s.srv.Accounts, s.client.Addr.Addr()))
 	var message []byte
 	if hasInitial {
 		var ok bool
@@ -95,6 +96,7 @@ func decodeResponse(s string, initial bool) ([]byte, bool) {
 
 func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error) {
 	login, a := exchange.Result()
+	var throttled *account.ThrottledError
 	switch {
 	case err == nil:
 		s.client.User = a.Address()
@@ -113,6 +115,8 @@ func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error)
 		s.log.Warn("session ended", "why", "too many failed logins")
 		s.send(reply)
 		s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many failed logins"})
+	case errors.As(err, &throttled):
+		s.send(Reply{454, "4.7.0", fmt.Sprintf("Too many failed logins; try again in %d seconds", throttled.Seconds())})
 	default:
 		s.log.Error("login could not be checked", "user", login, "error", err)
 		s.send(Reply{454, "4.7.0", "Login cannot be checked at present; try again later"})

@@ -121,9 +121,11 @@ type oneAccount struct{ v account.Verifier }
 var taro = account.Account{Name: "taro", Domain: "example.com"}
 
 func (o oneAccount) Lookup(string, string) (account.Account, error) { return taro, nil }
-func (o oneAccount) Resolve(string, string) ([]account.Account, error) {
-	return []account.Account{taro}, nil
+func (o oneAccount) Resolve(string, string) (account.Route, error) {
+	return account.Route{Boxes: []account.Account{taro}}, nil
 }
+
+func (o oneAccount) Domains() []string { return []string{"example.com"} }
 func (o oneAccount) Authenticate(login, pw string) (account.Account, error) {
 	if login != "taro" || pw != password {
 		return account.Account{}, account.ErrCredentials
