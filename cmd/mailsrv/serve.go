@@ -230,7 +230,12 @@ func (a *app) nextStep(p *report.Printer, s screen) {
 		steps = append(steps, [2]string{"mailsrv user add --required NAME", pick("makes an account; postmaster and abuse lead to it", "アカウントと、そこへ届く postmaster や abuse を作る")})
 	}
 	p.Line(0, pick("Next:", "次にすること:"))
+	wide := 0
+	for i := range steps {
+		steps[i][0] = p.Command(steps[i][0])
+		wide = max(wide, len(steps[i][0]))
+	}
 	for _, step := range steps {
-		fmt.Fprintln(p.W, "  "+pad(p.Command(step[0]), 38)+" "+p.Faint(step[1]))
+		fmt.Fprintln(p.W, "  "+pad(step[0], wide+1)+" "+p.Faint(step[1]))
 	}
 }

@@ -154,7 +154,8 @@ func differences(c *config.Config) []string {
 	var out []string
 	was := settings(plain)
 	for _, line := range settings(c) {
-		if !slices.Contains(was, line) {
+		// A table that is shown only when it is used has empty settings.
+		if !slices.Contains(was, line) && !strings.HasSuffix(line, ` = ""`) {
 			out = append(out, line)
 		}
 	}

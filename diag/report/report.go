@@ -239,7 +239,7 @@ func (p *Printer) Verdict(s diag.Summary) string {
 	case s.Fail > 0:
 		return p.paint(p.Lang.Pick("Not working: ", "問題があります: "), color.FgRed, color.Bold) + line
 	case s.Warn > 0:
-		return p.paint(p.Lang.Pick("Works, with warnings: ", "動作していますが注意点があります: "), color.FgYellow, color.Bold) + line
+		return p.paint(p.Lang.Pick("Works, with warnings: ", "注意点があります: "), color.FgYellow, color.Bold) + line
 	case s.OK+s.Info == 0:
 		return p.paint(p.Lang.Pick("Nothing could be checked: ", "何も確認できませんでした: "), color.FgMagenta, color.Bold) + line
 	case s.Skip > 0:

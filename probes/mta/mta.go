@@ -55,6 +55,8 @@ type Server struct {
 	Certs     []Pair
 	Queue     []Waiting
 	QueueErr  error // why the queue could not be read; nil also where there is none
+
+	queueDir string
 }
 
 // Pair is a certificate file and its key.
@@ -107,7 +109,7 @@ func (s System) Find(ctx context.Context) []Server {
 			}
 			srv.attach(all, s.Processes(programs[srv.Product]...))
 			if srv.Product == Postfix {
-				s.postqueue(ctx, &srv)
+				s.postfixRuns(ctx, &srv)
 			}
 			found[i] = &srv
 		})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mailsrv/probes/host"
 	"mailsrv/probes/port"
@@ -137,7 +138,7 @@ func TestPostfix(t *testing.T) {
 	}
 }
 
-var compare = cmp.Options{cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })}
+var compare = cmp.Options{cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmpopts.IgnoreUnexported(Server{})}
 
 func TestPostfixComplains(t *testing.T) {
 	s := fake(t, map[string]string{

@@ -1,12 +1,14 @@
 package mta
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,35 +23,40 @@ func (s System) postfix(ctx context.Context) (Server, bool) {
 		return Server{}, false
 	}
 	srv := Server{Product: Postfix, Program: postconf}
-	changed := run(ctx, postconf, "-n")
-	v := parsePostconf(changed.stdout)
-	if srv.Complaint = complaints(changed, "fatal:", "error:"); srv.Complaint == "" {
-		srv.Complaint = complaints(run(ctx, postconf, "-M"), "fatal:", "error:")
+	var said [3]output
+	var wg sync.WaitGroup
+	for i, args := range [][]string{{"-n"}, {"-M"}, append([]string{"-x"}, postfixSettings...)} {
+		wg.Go(func() { said[i] = run(ctx, append([]string{postconf}, args...)...) })
 	}
-	for name, value := range parsePostconf(run(ctx, append([]string{postconf, "-x"}, postfixSettings...)...).stdout) {
+	wg.Wait()
+	v := parsePostconf(said[0].stdout)
+	if srv.Complaint = complaints(said[0], "fatal:", "error:"); srv.Complaint == "" {
+		srv.Complaint = complaints(said[1], "fatal:", "error:")
+	}
+	for name, value := range parsePostconf(said[2].stdout) {
 		v[name] = value
 	}
 	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], v["config_directory"], v["myhostname"]
 	srv.trust("mynetworks", lists(v["mynetworks"]))
 	srv.Certs = postfixCerts(v)
-	queue := v["queue_directory"]
-	if queue == "" {
-		queue = "/var/spool/postfix"
-	}
-	srv.PID, srv.Running = s.alive(filepath.Join(queue, "pid", "master.pid"), "master")
-	if srv.Complaint == "" && os.Getuid() == 0 && whole(s.file(queue)) {
-		if postfix := s.look("postfix"); postfix != "" {
-			srv.Complaint = complaints(run(ctx, postfix, "check"), "fatal:", "error:")
-		}
-	}
+	srv.queueDir = cmp.Or(v["queue_directory"], "/var/spool/postfix")
+	srv.PID, srv.Running = s.alive(filepath.Join(srv.queueDir, "pid", "master.pid"), "master")
 	return srv, true
 }
 
-// postqueue asks a running Postfix what waits: without the server the program
-// waits a second for an answer, and has none.
-func (s System) postqueue(ctx context.Context, srv *Server) {
+// postfixRuns asks a running Postfix for its own check, and for what waits:
+// both take a while, and without the server the queue is not told.
+func (s System) postfixRuns(ctx context.Context, srv *Server) {
+	if !srv.Running {
+		return
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if postfix := s.look("postfix"); postfix != "" && srv.Complaint == "" && os.Getuid() == 0 && whole(s.file(srv.queueDir)) {
+		wg.Go(func() { srv.Complaint = complaints(run(ctx, postfix, "check"), "fatal:", "error:") })
+	}
 	postqueue := s.look("postqueue")
-	if postqueue == "" || !srv.Running {
+	if postqueue == "" {
 		return
 	}
 	o := run(ctx, postqueue, "-j")
