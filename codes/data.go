@@ -46,6 +46,8 @@ var (
 	findingsDoctorData string
 	//go:embed data/findings-probe.toml
 	findingsProbeData string
+	//go:embed data/findings-explain.toml
+	findingsExplainData string
 )
 
 // families are the data files with entries, in the order in which a number that
@@ -66,7 +68,7 @@ var families = []struct{ name, data string }{
 }
 
 // findingsData are the files with the texts of findings, one per judge.
-var findingsData = []string{findingsCheckMXData, findingsDoctorData, findingsProbeData}
+var findingsData = []string{findingsCheckMXData, findingsDoctorData, findingsProbeData, findingsExplainData}
 
 // chunks splits a data file at its table headers. Each chunk is a TOML document
 // of its own, so that one entry can be decoded without the rest of its file.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"mailsrv/codes"
 	"mailsrv/diag/explain"
 	"mailsrv/diag/report"
+	"mailsrv/diag/verify"
 )
 
 func init() { commands = append(commands, explainCommand) }
@@ -25,6 +27,7 @@ func init() { commands = append(commands, explainCommand) }
 // (-2146644978, "-ERR [IN-USE] ...") and is no flag then.
 func explainCommand(a *app) *cobra.Command {
 	var recursive bool
+	var live probeFlags
 	cmd := &cobra.Command{
 		Use:   "explain INPUT...",
 		Short: "Say what a mail error means, why it happened and what to do",
@@ -44,16 +47,27 @@ A log of any length is read line by line and its troubled lines are grouped by
 cause: first what stops the server itself, then what concerns most lines, last
 what was only refused to strangers. In JSON "log" holds the number of lines and
 of those with trouble, "groups" one object a cause: cause, count, failed,
-deferred, first, last, top (hosts by lines), sample.`,
+deferred, first, last, top (hosts by lines), sample.
+
+With --probe the causes are checked live: against the server, port and TLS mode
+that the message names, and against the usual other ports when that fails. What
+is contacted is said first. Each cause is then confirmed, rejected, or left
+undetermined with the reason; in JSON "verdict" and "checked" of a diagnosis,
+beside "contacts" and "findings". No password is asked for or sent, and no
+message. Exit code 1: a cause is confirmed or something else is broken; 3: it
+could not be found out; 0: nothing is wrong any more.`,
 		Example: `  mailsrv explain 0x800CCC0E
   mailsrv explain 550 5.7.1
   mailsrv explain "-ERR [IN-USE] lock busy! Is another session active?"
   mailsrv explain error.txt bounce.eml
   mailsrv explain /var/log/mail.log
+  mailsrv explain --probe error.txt
+  mailsrv explain --probe --server pop.example.com:110 0x800CCC0E
   xclip -o | mailsrv explain`,
 		DisableFlagParsing: true,
 	}
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "read directories, every file in them")
+	live.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		flags, inputs, err := splitFlags(cmd, args)
 		if err != nil {
@@ -65,7 +79,11 @@ deferred, first, last, top (hosts by lines), sample.`,
 		if err := a.globals(); err != nil {
 			return err
 		}
-		return a.explain(inputs, recursive)
+		v, err := live.verifier(cmd)
+		if err != nil {
+			return err
+		}
+		return a.explain(cmd.Context(), inputs, recursive, v)
 	}
 	return cmd
 }
@@ -150,20 +168,28 @@ type source struct {
 	size int64     // of the log in bytes, 0 when it is not known
 }
 
-func (a *app) explain(args []string, recursive bool) error {
+func (a *app) explain(ctx context.Context, args []string, recursive bool, v *verify.Verifier) error {
 	if len(args) == 0 {
 		if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			return usagef("explain: nothing to explain: give a code, a text or a file, or paste into 'mailsrv explain -'")
 		}
 		args = []string{"-"}
 	}
-	recognised, unread, n := false, false, 0
+	recognised, unread, n, live := false, false, 0, exitDone
 	inputs := joinWords(args)
 	for _, arg := range inputs {
 		for s := range a.sources(arg, recursive) {
 			r := a.explainSource(s)
 			recognised = recognised || r.Recognised()
 			unread = unread || s.err != nil
+			if v != nil {
+				if err := a.probe(ctx, v, &r); err != nil {
+					return err
+				}
+				if code := probed(&r); live != exitFailed && code != exitDone {
+					live = code
+				}
+			}
 			if err := a.showExplained(&r, n, len(inputs) > 1 || recursive); err != nil {
 				return err
 			}
@@ -176,7 +202,7 @@ func (a *app) explain(args []string, recursive bool) error {
 	case !recognised:
 		return exit(exitFailed)
 	}
-	return nil
+	return exit(live)
 }
 
 // showExplained writes the n-th answer; of several each is headed by the name of

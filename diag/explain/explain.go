@@ -49,6 +49,10 @@ type Result struct {
 	Extracted map[string][]string `json:"extracted,omitempty"` // from pasted tool output: dns, gateway, listening, ...
 	DidYou    []string            `json:"did_you_mean,omitempty"`
 
+	Contacts []Contact      `json:"contacts,omitempty"` // what a live check spoke to; see package verify
+	Findings []diag.Finding `json:"findings,omitempty"` // and what it found
+	Summary  *diag.Summary  `json:"summary,omitempty"`
+
 	Asked string `json:"-"` // a code that nothing is known of, as it was typed
 }
 
@@ -130,6 +134,8 @@ type Diagnosis struct {
 	Evidence   []string   `json:"evidence,omitempty"`
 	Fixes      []diag.Fix `json:"fixes,omitempty"`
 	Verify     *Verify    `json:"verify,omitempty"`
+	Verdict    string     `json:"verdict,omitempty"` // of a live check: confirmed, rejected, undetermined
+	Checked    []string   `json:"checked,omitempty"` // ids of the findings that the verdict rests on
 }
 
 // Verify is the command that confirms a cause.

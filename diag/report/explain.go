@@ -27,8 +27,30 @@ func (p *Printer) screen() int {
 // minScreen is the least that holds an answer with one cause and one step.
 const minScreen = 12
 
-// Explain writes what an input means: the answer first, then the steps.
+// Explain writes what an input means: the answer first, then the steps, and last
+// what a live check found.
 func (p *Printer) Explain(r *explain.Result) {
+	if r.Summary == nil {
+		p.explain(r)
+		return
+	}
+	found := p.lines(func(p *Printer) {
+		p.Blank()
+		if r.Input.Kind == explain.KindCode && len(r.Diagnosis) > 0 { // whose answer is about the code
+			p.verdicts(r.Diagnosis)
+		}
+		p.heading(p.Lang.Pick("What the check found", "確認した結果"), 0)
+		p.Findings(r.Findings)
+	})
+	body := *p
+	if p.Height > 0 {
+		body.Height = max(minScreen, p.Height-len(found)-len(r.Contacts)-2)
+	}
+	body.explain(r)
+	p.write(found)
+}
+
+func (p *Printer) explain(r *explain.Result) {
 	if r.Input.Error != "" {
 		p.Line(0, r.Input.Error)
 	}
@@ -45,6 +67,8 @@ func (p *Printer) Explain(r *explain.Result) {
 		p.unknownCode(r)
 	case r.Log != nil && len(r.Diagnosis) > 0:
 		p.log(r)
+	case len(r.Diagnosis) > 0 && r.Diagnosis[0].Verdict == explain.Rejected:
+		p.allRejected(r)
 	case len(r.Diagnosis) > 0 && r.Diagnosis[0].Cause != "none":
 		p.diagnosis(r)
 	default:
@@ -149,7 +173,11 @@ func (p *Printer) cut(s string, used int) string {
 func (p *Printer) diagnosis(r *explain.Result) {
 	d := r.Diagnosis[0]
 	head := p.lines(func(p *Printer) {
-		p.Line(2, p.Bold(d.Title)+"  "+p.Faint(sureness(d)))
+		verdict := strings.TrimSpace(p.verdict(d))
+		if verdict != "" {
+			verdict += "  "
+		}
+		p.Line(2, verdict+p.Bold(d.Title)+"  "+p.Faint(sureness(d)))
 		if d.Why != "" {
 			p.Line(0, d.Why)
 		}
@@ -158,6 +186,9 @@ func (p *Printer) diagnosis(r *explain.Result) {
 		}
 		if len(d.Evidence) > 0 {
 			p.Labelled(0, p.Lang.Pick("Because:", "根拠:"), 9, strings.Join(d.Evidence, " · "))
+		}
+		if found := titles(r.Findings, d.Checked); found != "" {
+			p.Labelled(0, p.Lang.Pick("Found:", "結果:"), 9, found)
 		}
 	})
 	foot := p.lines(func(p *Printer) {
@@ -170,7 +201,8 @@ func (p *Printer) diagnosis(r *explain.Result) {
 			if i > 0 {
 				indent, label = 9, ""
 			}
-			p.Labelled(indent, label, 9, p.cut(o.Title, 9+len(sureness(o))+2)+"  "+p.Faint(sureness(o)))
+			end := "  " + p.Faint(sureness(o)) + p.verdict(o)
+			p.Labelled(indent, label, 9, p.cut(o.Title, 9+ansi.StringWidth(end))+end)
 		}
 	})
 	var fixes [][]string

@@ -54,11 +54,21 @@ func (c *Conn) Login(user, password string) (Reply, error) {
 		token := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 		return c.command(StageAuth, "AUTH PLAIN "+token, "AUTH PLAIN ***")
 	}
-	if reply, err := c.command(StageAuth, "USER "+user, "USER "+wire.Clean(user)); err != nil {
+	if reply, err := c.User(user); err != nil {
 		return reply, err
 	}
 	return c.command(StageAuth, "PASS "+password, "PASS ***")
 }
+
+// User says the name of a user and no password: how far a server goes with
+// that tells whether it takes logins here at all.
+func (c *Conn) User(name string) (Reply, error) {
+	return c.command(StageAuth, "USER "+name, "USER "+wire.Clean(name))
+}
+
+// TakesUser is false for a server that lists other ways to log in, but not USER
+// (RFC 2449 section 6.3).
+func (c *Conn) TakesUser() bool { return c.Has("USER") || !c.hasSASL("PLAIN") }
 
 func (c *Conn) hasSASL(mechanism string) bool {
 	for _, line := range c.Capabilities {

@@ -28,6 +28,9 @@ var usual = map[string][]Alternative{
 	IMAP:       {{Port: 143, TLS: None}, {Port: 993, TLS: Implicit}},
 }
 
+// Usual lists the ports and TLS modes that servers of a protocol usually have.
+func Usual(protocol string) []Alternative { return slices.Clone(usual[protocol]) }
+
 // alternatives tries the other TLS mode on the same port and the usual ports,
 // each up to the greeting.
 func alternatives(ctx context.Context, opt Options, a netip.Addr, failed *failure) []Alternative {

@@ -192,6 +192,12 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 	if c != nil {
 		s.tls(c.TLS)
 	}
+	if s.opt.User == "" && s.opt.AskUser != "" && c != nil && c.TakesUser() {
+		s.do(pop3.StageAuth, func() (string, bool, error) {
+			reply, err := c.User(s.opt.AskUser)
+			return reply.Raw, false, err
+		})
+	}
 	if s.opt.User != "" {
 		s.auth(func() error {
 			_, err := c.Login(s.opt.User, s.opt.Password)

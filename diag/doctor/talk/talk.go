@@ -46,6 +46,7 @@ type Options struct {
 	Port           int    // 0: the protocol's usual one
 	TLS            string // a TLS mode; empty: Auto
 	User, Password string // log in
+	AskUser        string // pop3: say USER with this name and no password, when User is empty
 	From, To       string // smtp, submission: up to the reply of RCPT
 	Send           bool   // smtp, submission: really send a message from From to To
 	Retr           int    // pop3, imap: fetch this message; 0: none
