@@ -37,26 +37,28 @@ type transaction struct {
 	id      string
 	log     *slog.Logger
 	request policy.Request
+	from    smtp.Sender
 	boxes   []store.Box       // local recipients
-	out     []queue.Recipient // the others
+	out     []queue.Recipient // the others, and local ones whose delivery is to be confirmed
 	sentOn  []forward         // of local recipients
 }
 
-func (t *transaction) Mail(from address.Address) (address.Address, smtp.Reply) {
-	t.request.Sender = from
+func (t *transaction) Mail(from smtp.Sender) (address.Address, smtp.Reply) {
+	t.from = from
+	t.request.Sender = from.Address
 	d := t.policy.Sender(t.request)
 	if d.Verdict != policy.Accept {
-		t.log.Warn("sender refused", "from", from.String(), "rule", d.Rule, "reply", d.Reply())
+		t.log.Warn("sender refused", "from", from.Address.String(), "rule", d.Rule, "reply", d.Reply())
 	}
 	t.request.Sender = d.Sender
 	return d.Sender, reply(d)
 }
 
-func (t *transaction) Rcpt(to address.Address) (address.Address, smtp.Reply) {
-	t.request.Recipient = to
+func (t *transaction) Rcpt(to smtp.Recipient) (address.Address, smtp.Reply) {
+	t.request.Recipient = to.Address
 	d := t.policy.Recipient(t.request)
 	if d.Verdict != policy.Accept {
-		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.String(), "rule", d.Rule, "why", d.Rules[len(d.Rules)-1].Why, "reply", d.Reply())
+		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.Address.String(), "rule", d.Rule, "why", d.Rules[len(d.Rules)-1].Why, "reply", d.Reply())
 	}
 	for _, a := range d.Boxes {
 		// Two addresses of one person are one copy.
@@ -65,12 +67,24 @@ func (t *transaction) Rcpt(to address.Address) (address.Address, smtp.Reply) {
 		}
 	}
 	for _, r := range d.Forwards {
-		t.forward(r)
+		t.forward(r, to)
 	}
-	if to := d.Recipient.String(); d.Out && !slices.ContainsFunc(t.out, func(r queue.Recipient) bool { return r.Address == to }) {
-		t.out = append(t.out, queue.Recipient{Address: to})
+	if d.Out {
+		t.enqueue(d.Recipient, to, queue.Waiting)
+	}
+	if len(d.Boxes) > 0 && strings.Contains(to.Notify, "SUCCESS") && !t.request.Sender.IsNull() {
+		t.enqueue(d.Recipient, to, queue.Delivered)
 	}
 	return d.Recipient, reply(d)
+}
+
+// enqueue has the queue deliver to a recipient, or, when that is done here, tell
+// the sender that it was.
+func (t *transaction) enqueue(a address.Address, to smtp.Recipient, state queue.State) {
+	r := queue.Recipient{Address: a.String(), Notify: to.Notify, ORCPT: to.ORCPT, State: state}
+	if !slices.ContainsFunc(t.out, func(o queue.Recipient) bool { return o.Address == r.Address }) {
+		t.out = append(t.out, r)
+	}
 }
 
 func boxOf(a account.Account) store.Box { return store.Box{Name: a.Name, Domain: a.Domain} }
@@ -85,7 +99,8 @@ func (t *transaction) Data() (smtp.Message, smtp.Reply) {
 	msg := &message{t: t}
 	var err error
 	if len(t.out) > 0 {
-		msg.queued, err = t.queue.Begin(queue.Envelope{ID: t.id, Sender: t.request.Sender.String(), User: t.request.User, Recipients: t.out})
+		msg.queued, err = t.queue.Begin(queue.Envelope{ID: t.id, Sender: t.request.Sender.String(), User: t.request.User,
+			UTF8: t.from.UTF8, Ret: t.from.Ret, EnvID: t.from.EnvID, Recipients: t.out})
 	}
 	if err == nil && len(t.boxes) > 0 {
 		msg.stored, err = t.store.Begin(t.id, t.boxes)

@@ -20,7 +20,7 @@ type forward struct {
 	to  []queue.Recipient
 }
 
-func (t *transaction) forward(r account.Remote) {
+func (t *transaction) forward(r account.Remote, asked smtp.Recipient) {
 	i := slices.IndexFunc(t.sentOn, func(f forward) bool { return f.via == r.Via })
 	if i < 0 {
 		i = len(t.sentOn)
@@ -28,14 +28,15 @@ func (t *transaction) forward(r account.Remote) {
 	}
 	to := &t.sentOn[i].to
 	if !slices.ContainsFunc(*to, func(q queue.Recipient) bool { return q.Address == r.To }) {
-		*to = append(*to, queue.Recipient{Address: r.To})
+		*to = append(*to, queue.Recipient{Address: r.To, Notify: asked.Notify, ORCPT: asked.ORCPT})
 	}
 }
 
 // beginForwards opens the copies in the queue.
 func (t *transaction) beginForwards() (copies []*queue.Incoming, err error) {
 	for _, f := range t.sentOn {
-		c, err := t.queue.Begin(queue.Envelope{ID: conn.NewID(), Sender: t.request.Sender.String(), Recipients: f.to})
+		c, err := t.queue.Begin(queue.Envelope{ID: conn.NewID(), Sender: t.request.Sender.String(),
+			UTF8: t.from.UTF8, Ret: t.from.Ret, EnvID: t.from.EnvID, Recipients: f.to})
 		if err != nil {
 			for _, c := range copies {
 				c.Abort()

@@ -105,7 +105,7 @@ func TestSendsOutThroughSmartHost(t *testing.T) {
 	if m.From != "<postmaster@example.com> SIZE="+fmt.Sprint(len(m.Text))+" BODY=8BITMIME" || strings.Join(m.To, " ") != "<hanako@example.net> <jiro@example.org>" {
 		t.Errorf("from %s to %s", m.From, m.To)
 	}
-	if !strings.HasPrefix(m.Text, "Received: from localhost ([127.0.0.1])\r\n\tby mail.example.com with ESMTPA id ") || !strings.HasSuffix(m.Text, "+0000\r\n"+text) {
+	if !strings.HasPrefix(m.Text, "Received: from localhost ([127.0.0.1])\r\n\tby mail.example.com with UTF8SMTPA id ") || !strings.HasSuffix(m.Text, "+0000\r\n"+text) {
 		t.Errorf("sent on: %q", m.Text)
 	}
 	if !strings.Contains(strings.Join(sink.Dialogue(), "\n"), "AUTH PLAIN ") {
@@ -118,7 +118,7 @@ func TestSendsOutThroughSmartHost(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(m.Text, "with ESMTPA id ")
+	_, rest, _ := strings.Cut(m.Text, "with UTF8SMTPA id ")
 	id, _, _ := strings.Cut(rest, ";")
 	for _, want := range []string{`"message accepted"`, `"message queued" id=` + id, `"message delivered" id=` + id + " to=hanako@example.net", `"message delivered" id=` + id + " to=jiro@example.org"} {
 		if !strings.Contains(log.String(), want) {

@@ -166,7 +166,7 @@ func TestMailFlows(t *testing.T) {
 	}
 	for i, from := range []string{"a@example.net", r.user} {
 		m := got[i+1]
-		if !strings.HasPrefix(m, "Return-Path: <"+from+">\r\nReceived: from localhost ([127.0.0.1])\r\n\tby localhost with ESMTP") || !strings.HasSuffix(m, "+0000\r\n"+text) {
+		if !strings.HasPrefix(m, "Return-Path: <"+from+">\r\nReceived: from localhost ([127.0.0.1])\r\n\tby localhost with UTF8SMTP") || !strings.HasSuffix(m, "+0000\r\n"+text) {
 			t.Errorf("message %d: %q", i+1, m)
 		}
 	}

@@ -8,6 +8,10 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Limits of RFC 5321 4.5.3.1, in octets.
@@ -17,7 +21,7 @@ const (
 	maxPath   = 512 // a source route may make it longer than an address
 )
 
-// Address is a mail address. The zero Address is the null sender, "<>".
+// Address is a mail address, in UTF-8 where it goes beyond ASCII (RFC 6531). The zero Address is the null sender, "<>".
 type Address struct {
 	Local  string // without quotes
 	Domain string // as written; empty for "postmaster" alone; "[192.0.2.1]" for a literal
@@ -25,6 +29,18 @@ type Address struct {
 
 // IsNull tells the null sender.
 func (a Address) IsNull() bool { return a == Address{} }
+
+// ASCII tells whether the address goes without SMTPUTF8 (RFC 6531).
+func (a Address) ASCII() bool { return isASCII(a.Local) && isASCII(a.Domain) }
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
 
 // String writes the address, with quotes where the local part needs them; the
 // null sender is empty.
@@ -44,9 +60,8 @@ func (a Address) String() string {
 
 // Why an address is refused.
 var (
-	ErrSyntax   = errors.New("is no mail address of the form <user@example.com>")
-	ErrTooLong  = errors.New("is longer than a mail address may be")
-	ErrNonASCII = errors.New("has characters beyond ASCII, which this server does not take in addresses")
+	ErrSyntax  = errors.New("is no mail address of the form <user@example.com>")
+	ErrTooLong = errors.New("is longer than a mail address may be")
 )
 
 // ParsePath reads "<user@example.com>" at the beginning of s and returns what
@@ -59,8 +74,6 @@ func ParsePath(s string) (a Address, rest string, err error) {
 	end, quoted := -1, false
 	for i := 1; i < len(s) && end < 0; i++ {
 		switch c := s[i]; {
-		case c >= 0x80:
-			return Address{}, "", ErrNonASCII
 		case quoted && c == '\\':
 			i++
 		case c == '"':
@@ -96,10 +109,8 @@ func ParsePath(s string) (a Address, rest string, err error) {
 // local part alone.
 func Parse(s string) (Address, error) {
 	var a Address
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return a, ErrNonASCII
-		}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return a, ErrSyntax
 	}
 	after := ""
 	if strings.HasPrefix(s, `"`) {
@@ -109,9 +120,6 @@ func Parse(s string) (Address, error) {
 				n++
 			}
 			if n < len(s) {
-				if s[n] < ' ' || s[n] == 0x7f {
-					return Address{}, ErrSyntax
-				}
 				a.Local += s[n : n+1]
 				n++
 			}
@@ -151,7 +159,7 @@ func isAtext(c byte) bool {
 // have.
 func isLaxDotString(s string) bool {
 	for i := range len(s) {
-		if s[i] != '.' && !isAtext(s[i]) {
+		if s[i] != '.' && s[i] < 0x80 && !isAtext(s[i]) {
 			return false
 		}
 	}
@@ -159,10 +167,18 @@ func isLaxDotString(s string) bool {
 }
 
 // isDomain takes what stands in the field: letters, digits, hyphens and
-// underscores, in parts that are not empty.
+// underscores, in parts that are not empty. An international name has to have
+// a form in ASCII, and its dots are those of ASCII.
 func isDomain(s string) bool {
 	if s == "" {
 		return false
+	}
+	if !isASCII(s) {
+		ascii, err := idna.Lookup.ToASCII(s)
+		if err != nil || strings.Count(ascii, ".") != strings.Count(s, ".") {
+			return false
+		}
+		s = ascii
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 {

@@ -25,6 +25,10 @@ func TestParsePath(t *testing.T) {
 		{"<a..b.@docomo.example>", "a..b.", "docomo.example", "", nil},
 		{"<user@under_score.example>", "user", "under_score.example", "", nil},
 
+		{"<太郎@example.com>", "太郎", "example.com", "", nil},
+		{"<taro@例え.jp>", "taro", "例え.jp", "", nil},
+		{`<"太 郎"@example.com>`, "太 郎", "example.com", "", nil},
+
 		{"taro@example.com", "", "", "", ErrSyntax},
 		{"<taro@example.com", "", "", "", ErrSyntax},
 		{"<taro@>", "", "", "", ErrSyntax},
@@ -43,8 +47,10 @@ func TestParsePath(t *testing.T) {
 		{`<"@example.com>`, "", "", "", ErrSyntax},
 		{`<""@example.com>`, "", "", "", ErrSyntax},
 		{`<"a"b@example.com>`, "", "", "", ErrSyntax},
-		{"<太郎@example.com>", "", "", "", ErrNonASCII},
-		{"<taro@例え.jp>", "", "", "", ErrNonASCII},
+		{"<ta\xffro@example.com>", "", "", "", ErrSyntax},
+		{"<ta\u0085ro@example.com>", "", "", "", ErrSyntax},
+		{"<taro@例え。jp>", "", "", "", ErrSyntax},
+		{"<taro@\u2028.jp>", "", "", "", ErrSyntax},
 		{"<" + strings.Repeat("x", 65) + "@example.com>", "", "", "", ErrTooLong},
 		{"<" + strings.Repeat("x", 600) + "@example.com>", "", "", "", ErrTooLong},
 	} {

@@ -46,6 +46,7 @@ type Conn struct {
 	mu       sync.Mutex
 	waiting  bool // between commands: may be interrupted
 	draining bool
+	stop     chan struct{} // closed when draining
 }
 
 // bufferSize keeps a thousand idle sessions small.
@@ -53,7 +54,7 @@ const bufferSize = 4 << 10
 
 // New wraps an accepted connection.
 func New(raw net.Conn, idle time.Duration) *Conn {
-	c := &Conn{ID: NewID(), raw: raw, cur: raw, idle: idle}
+	c := &Conn{ID: NewID(), raw: raw, cur: raw, idle: idle, stop: make(chan struct{})}
 	c.R = bufio.NewReaderSize(raw, bufferSize)
 	c.W = bufio.NewWriterSize(writer{c}, bufferSize)
 	return c
@@ -104,6 +105,20 @@ func (c *Conn) SetIdle(d time.Duration) { c.idle = d }
 
 // Extend gives the client d from now for what is read outside ReadLine.
 func (c *Conn) Extend(d time.Duration) error { return c.cur.SetReadDeadline(time.Now().Add(d)) }
+
+// Pause holds a client up: what has been written is sent, and d passes, unless
+// the server stops.
+func (c *Conn) Pause(d time.Duration) {
+	if c.W.Flush() != nil {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.stop:
+	}
+}
 
 // Line says how ReadLine reads.
 type Line struct {
@@ -190,7 +205,10 @@ func (c *Conn) line(how Line) ([]byte, error) {
 func (c *Conn) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
+	if !c.draining {
+		c.draining = true
+		close(c.stop)
+	}
 	if c.waiting {
 		_ = c.cur.SetReadDeadline(time.Unix(1, 0))
 	}

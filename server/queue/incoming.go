@@ -29,13 +29,19 @@ type Incoming struct {
 
 // Begin starts to take in a message. Of e the caller fills in ID, Sender, User,
 // UTF8 (whether SMTPUTF8 was asked for), Ret, EnvID, Notice, and of each
-// recipient Address, ORCPT and Notify.
+// recipient Address, ORCPT and Notify. A recipient whose State is Delivered has
+// the message in a mailbox here by the time of Commit; the queue only confirms
+// that to the sender.
 func (q *Queue) Begin(e Envelope) (*Incoming, error) {
 	e.Accepted = time.Now().UTC().Truncate(time.Second)
 	e.Recipients = append([]Recipient(nil), e.Recipients...)
 	for i := range e.Recipients {
 		r := &e.Recipients[i]
-		r.State, r.NextTry = Waiting, e.Accepted
+		if r.State == Delivered {
+			r.LastTry, r.Status = e.Accepted, "2.0.0"
+		} else {
+			r.State, r.NextTry = Waiting, e.Accepted
+		}
 	}
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)

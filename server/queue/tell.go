@@ -21,6 +21,7 @@ const (
 	Failure      Kind = "failure"
 	Delay        Kind = "delay"
 	Success      Kind = "success"       // handed to a host that sends no notice itself
+	Arrival      Kind = "arrival"       // put into a mailbox here
 	DoubleBounce Kind = "double-bounce" // a message without a sender has failed
 )
 
@@ -174,11 +175,8 @@ func (q *Queue) settle(it *item, e *Envelope, self *job) {
 	}
 	now := time.Now()
 	if since, ok := e.untold(); ok && !now.Before(it.tellAt) && (!busy || !now.Before(since.Add(together))) {
-		for _, about := range []struct {
-			state State
-			kind  Kind
-		}{{Failed, Failure}, {Delivered, Success}} {
-			q.tellState(it, e, about.state, about.kind)
+		for _, kind := range []Kind{Failure, Success, Arrival} {
+			q.tellKind(it, e, kind)
 		}
 	}
 	if e.finished() && it.users == 0 {
@@ -186,12 +184,25 @@ func (q *Queue) settle(it *item, e *Envelope, self *job) {
 	}
 }
 
-// tellState tells of the recipients in one state. it.mu is held.
-func (q *Queue) tellState(it *item, e *Envelope, state State, kind Kind) {
+// outcome is the kind of notice that what became of a recipient is worth.
+func (r *Recipient) outcome() Kind {
+	switch {
+	case r.State == Failed:
+		return Failure
+	case r.State == Delivered && r.Tries == 0:
+		return Arrival
+	case r.State == Delivered:
+		return Success
+	}
+	return ""
+}
+
+// tellKind tells of the recipients with one outcome. it.mu is held.
+func (q *Queue) tellKind(it *item, e *Envelope, kind Kind) {
 	to := e.Sender
 	var about []int
 	for i := range e.Recipients {
-		if r := &e.Recipients[i]; r.State == state && !r.Told {
+		if r := &e.Recipients[i]; r.outcome() == kind && !r.Told {
 			about = append(about, i)
 		}
 	}
@@ -260,6 +271,8 @@ func (q *Queue) writeNotice(w io.Writer, n Notice, e *Envelope, about []int) err
 		r.Action, r.Until = dsn.Delayed, e.Accepted.Local().Add(o.Retry.GiveUpAfter)
 	case Success:
 		r.Action = dsn.Relayed
+	case Arrival:
+		r.Action = dsn.Delivered
 	default:
 		r.Action = dsn.Failed
 		r.Full = e.Ret == "FULL" || e.Ret == "" && e.Size <= fullBelow

@@ -70,7 +70,7 @@ func (s *session) auth(arg string) {
 			s.readFailed(err)
 			return
 		case string(line) == "*":
-			s.send(Reply{501, "5.7.0", "Login cancelled"})
+			s.harmless(Reply{501, "5.7.0", "Login cancelled"})
 			return
 		}
 		var ok bool

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"mailsrv/server/address"
 	"mailsrv/server/conn"
@@ -18,10 +19,15 @@ func (s *session) hello(verb, name string) {
 	s.reset()
 	s.client.HELO, s.esmtp = name, verb == "EHLO"
 	if !s.esmtp {
-		s.send(Reply{250, "", s.srv.Hostname})
+		s.harmless(Reply{250, "", s.srv.Hostname})
 		return
 	}
-	lines := []string{s.srv.Hostname, "PIPELINING", "SIZE " + strconv.FormatInt(s.srv.Limits.MessageSize, 10), "8BITMIME", "ENHANCEDSTATUSCODES"}
+	if s.idle++; s.idle > maxIdle {
+		s.errors++
+		s.slow(s.errors - patientErrors)
+	}
+	lines := []string{s.srv.Hostname, "PIPELINING", "SIZE " + strconv.FormatInt(s.srv.Limits.MessageSize, 10),
+		"8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"}
 	if s.srv.TLS != nil && s.client.TLS == nil {
 		lines = append(lines, "STARTTLS")
 	}
@@ -66,7 +72,7 @@ func (s *session) mail(arg string) {
 		s.wrong(Reply{501, badArgument, "Syntax: MAIL FROM:<address>"})
 		return
 	}
-	from, rest, err := address.ParsePath(strings.TrimLeft(rest, " "))
+	addr, rest, err := address.ParsePath(strings.TrimLeft(rest, " "))
 	if err != nil {
 		s.wrong(addressReply(err, "5.1.7", "MAIL FROM"))
 		return
@@ -76,23 +82,31 @@ func (s *session) mail(arg string) {
 		s.wrong(*bad)
 		return
 	}
+	from := Sender{Address: addr}
 	for _, p := range params {
-		if r := s.mailParam(p); r != nil {
+		if r := s.mailParam(&from, p); r != nil {
 			s.wrong(*r)
 			return
 		}
 	}
+	if !from.UTF8 && !addr.ASCII() {
+		s.wrong(needsUTF8)
+		return
+	}
 	id := conn.NewID()
 	tx := s.srv.Backend.Begin(id, s.client)
-	from, reply := tx.Mail(from)
+	addr, reply := tx.Mail(from)
 	if reply.OK() {
-		s.tx, s.id, s.from = tx, id, from
+		s.tx, s.id, s.from, s.utf8 = tx, id, addr, from.UTF8
 	}
 	s.send(reply)
 }
 
-// mailParam checks a parameter of MAIL.
-func (s *session) mailParam(p param) *Reply {
+// needsUTF8: RFC 6531 3.5.
+var needsUTF8 = Reply{553, "5.6.7", "Address has characters beyond ASCII: MAIL FROM needs the parameter SMTPUTF8"}
+
+// mailParam reads a parameter of MAIL.
+func (s *session) mailParam(from *Sender, p param) *Reply {
 	switch p.name {
 	case "SIZE": // RFC 1870
 		n, err := strconv.ParseInt(p.value, 10, 64)
@@ -107,9 +121,22 @@ func (s *session) mailParam(p param) *Reply {
 		if v := strings.ToUpper(p.value); v != "7BIT" && v != "8BITMIME" {
 			return &Reply{501, badArgument, "BODY must be 7BIT or 8BITMIME"}
 		}
+	case "SMTPUTF8": // RFC 6531 3.4
+		if p.value != "" {
+			return &Reply{501, badArgument, "SMTPUTF8 takes no value"}
+		}
+		from.UTF8 = true
+	case "RET": // RFC 3461 4.3
+		if from.Ret = strings.ToUpper(p.value); from.Ret != "FULL" && from.Ret != "HDRS" {
+			return &Reply{501, badArgument, "RET must be FULL or HDRS"}
+		}
+	case "ENVID": // RFC 3461 4.4
+		if from.EnvID = p.value; !isXtext(p.value) || len(p.value) > 100 {
+			return &Reply{501, badArgument, "ENVID must be xtext of at most 100 characters (RFC 3461 4)"}
+		}
 	case "AUTH": // RFC 4954 5: taken from anybody, believed from nobody
-		if p.value == "" {
-			return &Reply{501, badArgument, "AUTH wants a mailbox or <>"}
+		if p.value != "<>" && !isXtext(p.value) {
+			return &Reply{501, badArgument, "AUTH wants a mailbox in xtext, or <>"}
 		}
 	default:
 		return &Reply{555, badArgument, "MAIL parameter " + p.name + " is not known here"}
@@ -127,13 +154,16 @@ func (s *session) rcpt(arg string) {
 	case s.tx == nil:
 		s.wrong(Reply{503, badSequence, "Send MAIL FROM first"})
 		return
+	case s.in != nil:
+		s.wrong(Reply{503, badSequence, "The message has begun already; RSET gives it up"})
+		return
 	case !ok:
 		s.wrong(Reply{501, badArgument, "Syntax: RCPT TO:<address>"})
 		return
 	}
 	s.tried++
-	to, rest, err := address.ParsePath(strings.TrimLeft(rest, " "))
-	if err == nil && to.IsNull() {
+	addr, rest, err := address.ParsePath(strings.TrimLeft(rest, " "))
+	if err == nil && addr.IsNull() {
 		err = address.ErrSyntax
 	}
 	if err != nil {
@@ -145,25 +175,96 @@ func (s *session) rcpt(arg string) {
 		s.wrong(*bad)
 		return
 	}
-	if len(params) > 0 {
-		s.wrong(Reply{555, badArgument, "RCPT parameter " + params[0].name + " is not known here"})
+	to := Recipient{Address: addr}
+	for _, p := range params {
+		if r := s.rcptParam(&to, p); r != nil {
+			s.wrong(*r)
+			return
+		}
+	}
+	if !s.utf8 && !addr.ASCII() {
+		s.wrong(needsUTF8)
 		return
 	}
 	if len(s.rcpts) >= s.srv.Limits.Recipients {
 		s.send(Reply{452, "4.5.3", fmt.Sprintf("Too many recipients; at most %d are taken at once", s.srv.Limits.Recipients)})
 		return
 	}
-	to, reply := s.tx.Rcpt(to)
-	if reply.OK() {
-		s.rcpts = append(s.rcpts, to)
+	addr, reply := s.tx.Rcpt(to)
+	switch {
+	case reply.OK():
+		s.rcpts = append(s.rcpts, addr)
+	case reply.Code/100 == 5 && s.client.User == "":
+		s.refused++ // somebody may be trying out names
+		s.slow(s.refused - patientRefused)
 	}
 	s.send(reply)
 }
 
-func addressReply(err error, enhanced, command string) Reply {
-	if errors.Is(err, address.ErrNonASCII) {
-		return Reply{553, "5.6.7", "Address " + err.Error()} // RFC 6531 3.5
+// rcptParam reads a parameter of RCPT.
+func (s *session) rcptParam(to *Recipient, p param) *Reply {
+	switch p.name {
+	case "NOTIFY": // RFC 3461 4.1
+		if to.Notify = strings.ToUpper(p.value); !isNotify(to.Notify) {
+			return &Reply{501, badArgument, "NOTIFY must be NEVER, or a list of SUCCESS, FAILURE and DELAY"}
+		}
+	case "ORCPT": // RFC 3461 4.2, RFC 6533 3
+		kind, addr, _ := strings.Cut(p.value, ";")
+		if to.ORCPT = p.value; !isKeyword(strings.ToUpper(kind)) || addr == "" || !isXtext(addr) && !(s.utf8 && isUTF8Xtext(addr)) || len(p.value) > 500 {
+			return &Reply{501, badArgument, "ORCPT has the form rfc822;user@example.com in xtext (RFC 3461 4.2)"}
+		}
+	default:
+		return &Reply{555, badArgument, "RCPT parameter " + p.name + " is not known here"}
 	}
+	return nil
+}
+
+func isNotify(s string) bool {
+	if s == "NEVER" {
+		return true
+	}
+	seen := map[string]bool{}
+	for word := range strings.SplitSeq(s, ",") {
+		if word != "SUCCESS" && word != "FAILURE" && word != "DELAY" || seen[word] {
+			return false
+		}
+		seen[word] = true
+	}
+	return true
+}
+
+// isXtext: RFC 3461 4. Escaped control characters, which could end up in a
+// header, are none.
+func isXtext(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c <= ' ' || c >= 0x7f || c == '=':
+			return false
+		case c == '+':
+			if i+3 > len(s) || strings.Trim(s[i+1:i+3], "0123456789ABCDEF") != "" {
+				return false
+			}
+			if n, _ := strconv.ParseUint(s[i+1:i+3], 16, 8); n < ' ' || n == 0x7f {
+				return false
+			}
+			i += 2
+		}
+	}
+	return s != ""
+}
+
+// isUTF8Xtext takes characters beyond ASCII too, as RFC 6533 does.
+func isUTF8Xtext(s string) bool {
+	ascii := strings.Map(func(r rune) rune {
+		if r >= 0xa0 && r != utf8.RuneError {
+			return 'x'
+		}
+		return r
+	}, s)
+	return isXtext(ascii)
+}
+
+func addressReply(err error, enhanced, command string) Reply {
 	if errors.Is(err, address.ErrTooLong) {
 		return Reply{501, enhanced, "Address " + err.Error()}
 	}
@@ -185,7 +286,7 @@ func parseParams(s string) ([]param, *Reply) {
 	for word := range strings.FieldsSeq(s) {
 		name, value, hasValue := strings.Cut(word, "=")
 		name = strings.ToUpper(name)
-		if !isKeyword(name) || hasValue && value == "" {
+		if !isKeyword(name) || hasValue && (value == "" || strings.Contains(value, "=")) {
 			return nil, &Reply{501, badArgument, "Parameters have the form NAME=VALUE"}
 		}
 		for _, p := range out {

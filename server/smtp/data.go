@@ -1,8 +1,6 @@
 package smtp
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,82 +10,127 @@ import (
 	"time"
 )
 
-const (
-	// maxHops is how many Received fields a message may have before it is
-	// taken for one that goes round in circles (RFC 5321 6.3).
-	maxHops = 100
-
-	// maxExcess is how far beyond the limit a message is read, to its end if
-	// that comes, so that the sender learns why it is refused.
-	maxExcess = 64 << 20
-
-	// A message is read in blocks of blockSize. Each has to come within the
-	// idle time, and all together at minRate or faster, or a client could
-	// hold a connection for days with one octet now and then.
-	blockSize = 32 << 10
-	minRate   = 1 << 10 // octets per second
-)
-
-func (s *session) data() {
+// notReady says why no content can follow now, or nil.
+func (s *session) notReady() *Reply {
 	switch {
 	case s.tx == nil:
-		s.wrong(Reply{503, badSequence, "Send MAIL FROM first"})
-		return
+		return &Reply{503, badSequence, "Send MAIL FROM first"}
 	case len(s.rcpts) == 0 && s.tried > 0:
-		s.wrong(Reply{554, badSequence, "No recipient was accepted"})
-		return
+		return &Reply{554, badSequence, "No recipient was accepted"}
 	case len(s.rcpts) == 0:
-		s.wrong(Reply{503, badSequence, "Send RCPT TO first"})
-		return
+		return &Reply{503, badSequence, "Send RCPT TO first"}
 	}
+	return nil
+}
+
+// begin makes ready for the content. If that fails the transaction is over, and
+// the reply says why.
+func (s *session) begin() (Reply, bool) {
 	msg, reply := s.tx.Data()
 	if msg == nil {
 		s.reset()
+		return reply, false
+	}
+	started := s.srv.now()
+	s.in = s.intake(msg)
+	_, s.in.writeErr = io.WriteString(msg, s.received(started))
+	return Reply{}, true
+}
+
+func (s *session) intake(msg Message) *intake {
+	return &intake{s: s, msg: msg, started: time.Now(), extended: -blockSize}
+}
+
+func (s *session) data() {
+	fault := s.notReady()
+	if fault == nil && s.in != nil {
+		fault = &Reply{503, badSequence, "The message is coming by BDAT already; RSET gives it up"} // RFC 3030 2
+	}
+	if fault != nil {
+		s.wrong(*fault)
+		return
+	}
+	if reply, ok := s.begin(); !ok {
 		s.send(reply)
 		return
 	}
-	defer msg.Abort() // after Commit it does nothing
 	s.send(Reply{354, "", "End data with <CR><LF>.<CR><LF>"})
 	if err := s.c.W.Flush(); err != nil {
 		s.ended = true
 		return
 	}
-	started := s.srv.now()
-	r := &dataReader{r: s.c.R}
-	_, writeErr := io.WriteString(msg, s.received(started))
-	total, err := s.copyData(msg, r, &writeErr)
-	log := s.log.With("id", s.id, "from", s.from.String(), "octets", total)
+	if err := s.in.data(); err != nil {
+		s.cutShort(err)
+		return
+	}
+	s.commit()
+}
+
+// data reads to the end of the message.
+func (in *intake) data() error {
+	r := &dataReader{r: in.s.c.R}
+	for {
+		in.taken = r.taken
+		if err := in.extend(); err != nil {
+			return err
+		}
+		part, end, err := r.next(&in.lines)
+		if err != nil || end {
+			return err
+		}
+		if err := in.take(part); err != nil {
+			return err
+		}
+	}
+}
+
+// cutShort ends the session because the content has no end that can be trusted.
+func (s *session) cutShort(err error) {
+	log := s.log.With("id", s.id, "from", s.from.String(), "octets", s.in.total)
 	switch {
 	case errors.Is(err, errDotNextToLF):
 		log.Warn("message refused", "why", "line of one dot next to a bare LF")
-		s.end(r.lineEndReply())
-		return
+		s.in.lines.bareLF = true
+		s.end(s.in.lines.reply())
 	case errors.Is(err, errEndless):
 		log.Warn("message refused", "why", "too big, and no end in sight")
 		s.end(*s.tooBig())
-		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		log.Info("session ended", "why", "timeout in DATA")
+		log.Info("session ended", "why", "timeout in the content of a message")
 		s.end(timeoutReply)
-		return
-	case err != nil:
-		s.ended = true
-		log.Info("connection lost in DATA", "error", err)
-		return
-	}
-	switch {
-	case total > s.srv.Limits.MessageSize:
-		reply = *s.tooBig()
-	case r.bareLF || r.bareCR:
-		reply = r.lineEndReply()
-	case r.hops > maxHops:
-		reply = Reply{554, "5.4.6", fmt.Sprintf("Routing loop: more than %d Received fields", maxHops)}
 	default:
-		// Also after a failed write: Commit knows what the failure means.
-		reply = msg.Commit()
+		s.ended = true
+		log.Info("connection lost in the content of a message", "error", err)
 	}
+}
+
+// fault is what is wrong with the content so far, nil if nothing is.
+func (in *intake) fault() *Reply {
+	switch {
+	case in.total > in.s.srv.Limits.MessageSize:
+		return in.s.tooBig()
+	case in.lines.bareLF || in.lines.bareCR:
+		r := in.lines.reply()
+		return &r
+	case in.lines.hops > maxHops:
+		return &Reply{554, "5.4.6", fmt.Sprintf("Routing loop: more than %d Received fields", maxHops)}
+	}
+	return nil
+}
+
+// commit answers a message that has come to its end.
+func (s *session) commit() {
+	var reply Reply
+	if fault := s.in.fault(); fault != nil {
+		reply = *fault
+	} else {
+		// Also after a failed write: Commit knows what the failure means.
+		reply = s.in.msg.Commit()
+	}
+	log := s.log.With("id", s.id, "from", s.from.String(), "octets", s.in.total)
 	if reply.OK() {
 		reply.Text += ": queued as " + s.id
+		s.idle, s.refused = 0, 0
 		log.Info("message accepted", "to", s.recipients(), "helo", s.client.HELO, "user", s.client.User, "tls", s.client.TLS != nil)
 	} else {
 		log.Warn("message refused", "to", s.recipients(), "reply", reply.String())
@@ -108,133 +151,14 @@ func (s *session) recipients() string {
 	return strings.Join(out, " ")
 }
 
-var (
-	errDotNextToLF = errors.New("line of one dot next to a bare LF")
-	errEndless     = errors.New("message far beyond the size limit")
-)
-
-// copyData reads to the end of the message. What is too big, or can no longer
-// be written, is read and dropped.
-func (s *session) copyData(msg Message, r *dataReader, writeErr *error) (total int64, err error) {
-	started := time.Now()
-	extended := int64(-blockSize)
-	for {
-		if r.taken-extended >= blockSize {
-			extended = r.taken
-			slowest := s.srv.Limits.Idle + time.Duration((r.taken+blockSize)/minRate)*time.Second
-			if err := s.c.Extend(min(s.srv.Limits.Idle, slowest-time.Since(started))); err != nil {
-				return total, err
-			}
-		}
-		chunk, end, err := r.next()
-		if err != nil || end {
-			return total, err
-		}
-		if total == 0 && (chunk[0] == ' ' || chunk[0] == '\t') && *writeErr == nil {
-			// No header: it would continue the trace field above it.
-			_, *writeErr = io.WriteString(msg, "\r\n")
-		}
-		total += int64(len(chunk))
-		switch {
-		case total > s.srv.Limits.MessageSize+maxExcess:
-			return total, errEndless
-		case total <= s.srv.Limits.MessageSize && *writeErr == nil && !r.bareLF && !r.bareCR:
-			_, *writeErr = msg.Write(chunk)
-		}
-	}
-}
-
-// dataReader takes the dots off a message (RFC 5321 4.5.2), finds its end, and
-// notes what is wrong with its lines. It holds no more than the reader's
-// buffer, however long a line is.
-type dataReader struct {
-	r     *bufio.Reader
-	taken int64 // octets read
-
-	inLine  bool // the last octets were not a line end of either kind
-	afterLF bool // the line before ended with a bare LF
-	lastCR  bool // the last octet was CR
-	inBody  bool
-	hops    int
-	bareLF  bool
-	bareCR  bool
-}
-
-// next returns the next octets of the message, valid until the next call. end
-// comes without octets.
-func (d *dataReader) next() (chunk []byte, end bool, err error) {
-	part, err := d.r.ReadSlice('\n')
-	if err != nil && err != bufio.ErrBufferFull {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, false, err
-	}
-	d.taken += int64(len(part))
-	startsLine, afterLF := !d.inLine, d.afterLF
-	if startsLine && part[0] == '.' {
-		switch {
-		case string(part) == ".\r\n" && !afterLF:
-			return nil, true, nil
-		case string(part) == ".\n" || string(part) == ".\r\n":
-			d.bareLF = true
-			return nil, false, errDotNextToLF
-		case !afterLF:
-			part = part[1:]
-		}
-	}
-	d.lines(part, startsLine && !afterLF)
-	return part, false, nil
-}
-
-// lines notes how part ends, bare CRs in it, and the Received fields of the
-// header.
-func (d *dataReader) lines(part []byte, startsLine bool) {
-	if startsLine && !d.inBody {
-		const field = "received:"
-		switch {
-		case string(part) == "\r\n":
-			d.inBody = true
-		case len(part) >= len(field) && strings.EqualFold(string(part[:len(field)]), field):
-			d.hops++
-		}
-	}
-	hasLF := part[len(part)-1] == '\n'
-	body := part
-	if hasLF {
-		body = part[:len(part)-1]
-	}
-	if d.lastCR && len(body) > 0 {
-		d.bareCR = true
-	}
-	crlf := hasLF && (len(body) == 0 && d.lastCR || bytes.HasSuffix(body, []byte("\r")))
-	if crlf && len(body) > 0 {
-		body = body[:len(body)-1]
-	}
-	d.lastCR = !hasLF && bytes.HasSuffix(body, []byte("\r"))
-	if d.lastCR {
-		body = body[:len(body)-1]
-	}
-	if bytes.IndexByte(body, '\r') >= 0 {
-		d.bareCR = true
-	}
-	d.inLine, d.afterLF = !hasLF, hasLF && !crlf
-	d.bareLF = d.bareLF || d.afterLF
-}
-
-func (d *dataReader) lineEndReply() Reply {
-	which := "LF"
-	if !d.bareLF {
-		which = "CR"
-	}
-	return Reply{550, badSyntax, "Message refused: it has " + which + " alone in a line; lines end with CRLF (RFC 5321 2.3.8)"}
-}
-
 // received is the trace field for the message (RFC 5321 4.4).
 func (s *session) received(now time.Time) string {
 	with := "SMTP"
-	if s.esmtp {
-		with = "ESMTP"
+	if s.esmtp || s.utf8 {
+		with = "ESMTP" // RFC 3848
+		if s.utf8 {
+			with = "UTF8SMTP" // RFC 6531 3.7.3
+		}
 		if s.client.TLS != nil {
 			with += "S"
 		}

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,12 +25,14 @@ func FuzzData(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
 		r := bufio.NewReaderSize(bytes.NewReader(in), 16+size&63)
 		d := &dataReader{r: r}
+		var l lines
 		var got []byte
 		var err error
 		for end := false; !end && err == nil; {
 			var chunk []byte
-			chunk, end, err = d.next()
+			chunk, end, err = d.next(&l)
 			got = append(got, chunk...)
+			l.look(chunk)
 		}
 		if err != nil {
 			return
@@ -46,8 +51,8 @@ func FuzzData(f *testing.F) {
 			bareLF = bareLF || b == '\n' && (i == 0 || content[i-1] != '\r')
 			bareCR = bareCR || b == '\r' && (i+1 == len(content) || content[i+1] != '\n')
 		}
-		if d.bareLF != bareLF || d.bareCR != bareCR {
-			t.Errorf("%q: bare LF %v, CR %v; want %v, %v", in, d.bareLF, d.bareCR, bareLF, bareCR)
+		if l.bareLF != bareLF || l.bareCR != bareCR {
+			t.Errorf("%q: bare LF %v, CR %v; want %v, %v", in, l.bareLF, l.bareCR, bareLF, bareCR)
 		}
 		if bareLF || bareCR {
 			return
@@ -64,34 +69,91 @@ func FuzzData(f *testing.F) {
 
 var replyLine = regexp.MustCompile(`^[2-5][0-9][0-9][ -][ -~]*\r$`)
 
-// FuzzSession throws octets at a session: every line it answers is a reply.
+// FuzzSession throws octets at a session. Every line it answers is a reply;
+// every message that it says 250 to is within the limits, has whole lines, and
+// was taken exactly once; and how the octets are cut into packets changes
+// nothing (pipelining, BDAT).
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"EHLO a\r\nMAIL FROM:<a@b> SIZE=1\r\nRCPT TO:<c@example.com>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n",
 		"EHLO a\r\nAUTH PLAIN AHRhcm8AeA==\r\nAUTH LOGIN\r\n*\r\n",
 		"HELO a\nMAIL\r\n", "STARTTLS\r\n", "MAIL FROM:<\"a>\"@b>\r\n", "\x00\xff\r\n",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@example.com>\r\nBDAT 3\r\na\r\nBDAT 2 LAST\r\n\r\nRSET\r\n",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@example.com>\r\nBDAT 2\r\na\rBDAT 1 LAST\r\n\nBDAT 5 LAST\r\nQUIT\r",
+		"EHLO a\r\nMAIL FROM:<ä@é.example> SMTPUTF8 RET=FULL ENVID=a+2B\r\nRCPT TO:<c@example.com> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;ä\r\nDATA\r\n..\r\nx.\r\n.\r\n",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n\n.\r\nMAIL FROM:<a@b>\r\n\r\n.\r\n",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nBDAT 7 LAST\r\nNOOP\r\n\r\nBDAT x\r\nNOOP\r\n",
 	} {
-		f.Add([]byte(s))
+		f.Add([]byte(s), uint8(3))
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		here, there := net.Pipe()
-		s := &Server{Service: "smtp", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN", "LOGIN"}, Accounts: accounts()(t),
-			Backend: &fakeBackend{}, Limits: Limits{MessageSize: 1000, Recipients: 3, AuthFailures: 3, Idle: time.Second}, Log: slog.New(slog.DiscardHandler)}
-		go func() {
-			s.Serve(conn.New(there, time.Second))
-			there.Close()
-		}()
-		go func() {
-			here.SetWriteDeadline(time.Now().Add(time.Second))
-			here.Write(in)
-			here.Write([]byte("\r\n.\r\nQUIT\r\nQUIT\r\n"))
-		}()
-		out, _ := io.ReadAll(here)
-		here.Close()
-		for _, line := range bytes.Split(bytes.TrimSuffix(out, []byte("\n")), []byte("\n")) {
-			if !replyLine.Match(line) {
-				t.Errorf("%q: answered %q in %q", in, line, out)
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		in = append(in[:len(in):len(in)], "\r\n.\r\nQUIT\r\nQUIT\r\n"...)
+		whole, messages := fuzzSession(t, in, len(in))
+		parts, again := fuzzSession(t, in, 1+int(size))
+		if whole != parts {
+			t.Errorf("%q: answered %q\nin pieces of %d: %q", in, whole, 1+int(size), parts)
+		}
+		if len(messages) != len(again) {
+			t.Fatalf("%q: %d messages, in pieces %d", in, len(messages), len(again))
+		}
+		for i, m := range messages {
+			if a := again[i]; m.from != a.from || m.to != a.to || transactionID.ReplaceAllString(m.text, "") != transactionID.ReplaceAllString(a.text, "") {
+				t.Errorf("%q: took %+v, in pieces %+v", in, m, a)
+			}
+		}
+		for _, line := range strings.Split(strings.TrimSuffix(whole, "\n"), "\n") {
+			if !replyLine.MatchString(line) {
+				t.Errorf("%q: answered %q in %q", in, line, whole)
+			}
+		}
+		if n := strings.Count(whole, "Ok: queued as"); n != len(messages) {
+			t.Errorf("%q: %d messages taken, %d acknowledged", in, len(messages), n)
+		}
+		for _, m := range messages {
+			content := strings.TrimPrefix(m.text, m.text[:strings.Index(m.text, "+0000\r\n")+7])
+			bare := strings.ReplaceAll(m.text, "\r\n", "")
+			switch {
+			case strings.ContainsAny(bare, "\r\n") || !strings.HasSuffix(m.text, "\r\n"):
+				t.Errorf("%q: took a message with bare CR or LF: %q", in, m.text)
+			case len(content) > 1000+2+2: // a blank line before, a line end behind
+				t.Errorf("%q: took %d octets", in, len(content))
+			case len(strings.Fields(m.to)) > 3 || m.to == "":
+				t.Errorf("%q: took a message to %q", in, m.to)
+			case !m.sender.UTF8 && (!m.sender.Address.ASCII() || !isASCII(m.to)):
+				t.Errorf("%q: took %q to %q without SMTPUTF8", in, m.from, m.to)
 			}
 		}
 	})
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}
+
+// fuzzSession sends octets in pieces and returns the replies, without ids, and
+// what was taken.
+func fuzzSession(t *testing.T, in []byte, piece int) (replies string, taken []fakeMessage) {
+	here, there := net.Pipe()
+	b := &fakeBackend{}
+	s := &Server{Service: "smtp", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN", "LOGIN"}, Accounts: accounts()(t),
+		Backend: b, Limits: Limits{MessageSize: 1000, Recipients: 3, AuthFailures: 3, Idle: 10 * time.Second}, Delay: time.Nanosecond,
+		Now: func() time.Time { return time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC) }, Log: slog.New(slog.DiscardHandler)}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c := conn.New(there, 10*time.Second)
+		s.Serve(c)
+		_ = c.W.Flush()
+		there.Close()
+	})
+	wg.Go(func() {
+		for p := range slices.Chunk(in, piece) {
+			if _, err := here.Write(p); err != nil {
+				return
+			}
+		}
+	})
+	out, _ := io.ReadAll(here)
+	here.Close()
+	wg.Wait()
+	return transactionID.ReplaceAllString(string(out), "ID"), b.taken()
 }

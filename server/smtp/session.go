@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"mailsrv/server/address"
 	"mailsrv/server/conn"
@@ -15,8 +16,19 @@ import (
 // asks for 512 and more with extensions.
 const maxCommand = 2048
 
-// maxErrors is how many commands may go wrong before the session is ended.
-const maxErrors = 20
+// What a session may do that leads to no message. Beyond the first number of
+// each pair answers come later and later, at the second the session ends.
+const (
+	patientErrors  = 10 // commands that were not understood or out of place
+	maxErrors      = 20
+	patientRefused = 20 // recipients refused to a client that has not logged in
+	maxRefused     = 100
+
+	maxIdle = 100 // NOOP, RSET, VRFY, HELP, EHLO; each one more is an error
+
+	defaultDelay = 250 * time.Millisecond
+	maxDelay     = 5 * time.Second
+)
 
 // session is one connection.
 type session struct {
@@ -27,6 +39,8 @@ type session struct {
 
 	esmtp        bool
 	errors       int // commands that were not understood or out of place
+	refused      int // recipients
+	idle         int // commands that lead to nothing
 	authFailures int
 	ended        bool
 
@@ -34,11 +48,14 @@ type session struct {
 	tx    Transaction
 	id    string
 	from  address.Address
+	utf8  bool // SMTPUTF8
 	rcpts []address.Address
-	tried int // recipients, refused ones too
+	tried int     // recipients, refused ones too
+	in    *intake // the content, once it has begun
 }
 
 func (s *session) run() {
+	defer s.reset()
 	if s.srv.ImplicitTLS && !s.startTLS() {
 		return
 	}
@@ -55,11 +72,36 @@ func (s *session) run() {
 			s.readFailed(err)
 			return
 		}
-		if s.errors >= maxErrors && !s.ended {
-			s.log.Warn("session ended", "why", "too many errors")
-			s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many errors"})
-		}
+		s.patience()
 	}
+}
+
+// patience ends the session of a client that only goes wrong.
+func (s *session) patience() {
+	why, words := "", ""
+	switch {
+	case s.ended:
+	case s.errors >= maxErrors:
+		why, words = "too many errors", "Too many errors"
+	case s.refused >= maxRefused:
+		why, words = "too many refused recipients", "Too many recipients that are not accepted"
+	}
+	if why != "" {
+		s.log.Warn("session ended", "why", why)
+		s.end(Reply{421, "4.7.0", s.srv.Hostname + " " + words})
+	}
+}
+
+// slow holds back the reply to the n-th thing that is one too many.
+func (s *session) slow(n int) {
+	if n <= 0 {
+		return
+	}
+	step := s.srv.Delay
+	if step == 0 {
+		step = defaultDelay
+	}
+	s.c.Pause(min(time.Duration(n)*step, maxDelay))
 }
 
 // readFailed says why the session ends when a line could not be read.
@@ -91,6 +133,17 @@ func (s *session) send(r Reply) {
 // wrong sends a reply to a command that was not understood or out of place.
 func (s *session) wrong(r Reply) {
 	s.errors++
+	s.slow(s.errors - patientErrors)
+	s.send(r)
+}
+
+// harmless answers a command that leads to nothing, and is not meant to be
+// sent for ever.
+func (s *session) harmless(r Reply) {
+	if s.idle++; s.idle > maxIdle {
+		s.wrong(r)
+		return
+	}
 	s.send(r)
 }
 
@@ -100,8 +153,12 @@ func (s *session) end(r Reply) {
 	s.send(r)
 }
 
+// reset forgets the transaction. A message that was not committed is dropped.
 func (s *session) reset() {
-	s.tx, s.id, s.from, s.rcpts, s.tried = nil, "", address.Address{}, nil, 0
+	if s.in != nil {
+		s.in.msg.Abort()
+	}
+	s.tx, s.id, s.from, s.utf8, s.rcpts, s.tried, s.in = nil, "", address.Address{}, false, nil, 0, nil
 }
 
 // command splits a line into verb and argument and acts on it.
@@ -130,10 +187,12 @@ func (s *session) command(line []byte) {
 	case "RSET":
 		if s.noArgument(verb, hasArg) {
 			s.reset()
-			s.send(okReply)
+			s.harmless(okReply)
 		}
+	case "BDAT":
+		s.bdat(arg)
 	case "NOOP":
-		s.send(okReply)
+		s.harmless(okReply)
 	case "QUIT":
 		if s.noArgument(verb, hasArg) {
 			s.send(Reply{221, "2.0.0", s.srv.Hostname + " Bye"})
@@ -150,10 +209,10 @@ func (s *session) command(line []byte) {
 			s.wrong(Reply{501, badArgument, "Syntax: VRFY address"})
 			return
 		}
-		s.send(Reply{252, "2.5.0", "Not told here; RCPT TO says whether mail is accepted"})
+		s.harmless(Reply{252, "2.5.0", "Not told here; RCPT TO says whether mail is accepted"})
 	case "HELP":
-		s.send(Reply{214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS AUTH QUIT"})
-	case "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML", "BDAT":
+		s.harmless(Reply{214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT"})
+	case "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML":
 		s.wrong(Reply{502, badSequence, "Command not implemented"})
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS":
 		// A browser that was talked into speaking to a mail server.

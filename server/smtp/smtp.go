@@ -38,6 +38,10 @@ type Server struct {
 	Limits      Limits
 	Log         *slog.Logger
 	Now         func() time.Time // time.Now when nil
+
+	// Delay is by how much each further error of a session is answered later
+	// than the one before; 250 ms when 0.
+	Delay time.Duration
 }
 
 // Limits of a session.
@@ -65,14 +69,29 @@ type Backend interface {
 	Begin(id string, c Client) Transaction
 }
 
-// Transaction is one message from MAIL to the end of DATA. A transaction that
+// Sender is what MAIL FROM says.
+type Sender struct {
+	Address address.Address
+	UTF8    bool   // SMTPUTF8: addresses and header may go beyond ASCII (RFC 6531)
+	Ret     string // RFC 3461 4.3: "FULL", "HDRS" or empty
+	EnvID   string // RFC 3461 4.4, in xtext
+}
+
+// Recipient is what RCPT TO says.
+type Recipient struct {
+	Address address.Address
+	Notify  string // RFC 3461 4.1, in upper case: "NEVER", "SUCCESS,DELAY", ... or empty
+	ORCPT   string // RFC 3461 4.2: type, ";" and xtext
+}
+
+// Transaction is one message from MAIL to the end of its content. A transaction that
 // comes to nothing is just dropped.
 type Transaction interface {
-	// Mail judges the sender and returns it completed.
-	Mail(from address.Address) (address.Address, Reply)
+	// Mail judges the sender and returns its address completed.
+	Mail(from Sender) (address.Address, Reply)
 
-	// Rcpt judges one recipient and returns it completed.
-	Rcpt(to address.Address) (address.Address, Reply)
+	// Rcpt judges one recipient and returns its address completed.
+	Rcpt(to Recipient) (address.Address, Reply)
 
 	// Data makes ready to store the message for all recipients that were
 	// accepted. Without a message the reply says why.

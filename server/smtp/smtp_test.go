@@ -37,12 +37,16 @@ type fakeBackend struct {
 type fakeMessage struct {
 	from, to, text string
 	client         Client
+	sender         Sender
+	rcpts          []Recipient
 }
 
 type fakeTransaction struct {
 	b      *fakeBackend
 	client Client
 	from   address.Address
+	sender Sender
+	rcpts  []Recipient
 	to     []string
 }
 
@@ -54,15 +58,17 @@ type fakeData struct {
 
 func (b *fakeBackend) Begin(_ string, c Client) Transaction { return &fakeTransaction{b: b, client: c} }
 
-func (t *fakeTransaction) Mail(from address.Address) (address.Address, Reply) {
-	if from.Domain == "spam.example" {
-		return from, Reply{550, "5.7.1", "Not you"}
+func (t *fakeTransaction) Mail(from Sender) (address.Address, Reply) {
+	if from.Address.Domain == "spam.example" {
+		return from.Address, Reply{550, "5.7.1", "Not you"}
 	}
-	t.from = from
-	return from, Reply{250, "2.1.0", "Sender ok"}
+	t.sender, t.from = from, from.Address
+	return from.Address, Reply{250, "2.1.0", "Sender ok"}
 }
 
-func (t *fakeTransaction) Rcpt(to address.Address) (address.Address, Reply) {
+func (t *fakeTransaction) Rcpt(rcpt Recipient) (address.Address, Reply) {
+	to := rcpt.Address
+	t.rcpts = append(t.rcpts, rcpt)
 	if to.Local == t.b.panicAt {
 		panic("test panic for " + to.String())
 	}
@@ -90,7 +96,7 @@ func (d *fakeData) Commit() Reply {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.messages = append(b.messages, fakeMessage{d.t.from.String(), strings.Join(d.t.to, " "), d.String(), d.t.client})
+	b.messages = append(b.messages, fakeMessage{d.t.from.String(), strings.Join(d.t.to, " "), d.String(), d.t.client, d.t.sender, d.t.rcpts})
 	return Reply{250, "2.0.0", "Ok"}
 }
 
@@ -144,6 +150,7 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 		Mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}, Accounts: accounts()(t), Backend: b,
 		Limits: Limits{MessageSize: 10_000, Recipients: 3, AuthFailures: 3, Idle: 30 * time.Second},
 		Log:    slog.New(slog.DiscardHandler),
+		Delay:  time.Nanosecond,
 		Now:    func() time.Time { return time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC) },
 	}}
 	if change != nil {
@@ -265,7 +272,7 @@ func TestDialogues(t *testing.T) {
 		"extensions": `
 			S: 220 mail.example.com ESMTP mailsrv
 			C: ehlo [192.0.2.1]
-			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 			C: MAIL FROM:<a@example.net> SIZE=10000 BODY=8BITMIME AUTH=<>
 			S: 250 2.1.0 Sender ok`,
 		"out of order": `
@@ -301,7 +308,7 @@ func TestDialogues(t *testing.T) {
 			C: MAIL FROM:<>
 			S: 250 2.1.0 Sender ok
 			C: EHLO again.example
-			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 			C: RCPT TO:<taro@example.com>
 			S: 503 5.5.1 Send MAIL FROM first`,
 		"arguments": `
@@ -311,7 +318,7 @@ func TestDialogues(t *testing.T) {
 			C: EHLO bad name
 			S: 501 5.5.4 Syntax: EHLO hostname
 			C: EHLO client.example
-			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 			C: MAIL
 			S: 501 5.5.4 Syntax: MAIL FROM:<address>
 			C: MAIL TO:<a@example.net>
@@ -332,12 +339,20 @@ func TestDialogues(t *testing.T) {
 			S: 552 5.3.4 Message is too big; at most 10000 octets are accepted
 			C: MAIL FROM:<a@example.net> BODY=BINARYMIME
 			S: 501 5.5.4 BODY must be 7BIT or 8BITMIME
-			C: MAIL FROM:<a@example.net> SMTPUTF8
-			S: 555 5.5.4 MAIL parameter SMTPUTF8 is not known here
+			C: MAIL FROM:<a@example.net> SMTPUTF8=1
+			S: 501 5.5.4 SMTPUTF8 takes no value
+			C: MAIL FROM:<a@example.net> XYZZY=1
+			S: 555 5.5.4 MAIL parameter XYZZY is not known here
+			C: MAIL FROM:<a@example.net> RET=ALL
+			S: 501 5.5.4 RET must be FULL or HDRS
+			C: MAIL FROM:<a@example.net> ENVID=a+0Db
+			S: 501 5.5.4 ENVID must be xtext of at most 100 characters (RFC 3461 4)
+			C: MAIL FROM:<a@example.net> AUTH=a+
+			S: 501 5.5.4 AUTH wants a mailbox in xtext, or <>
 			C: MAIL FROM:<a@example.net> =
 			S: 501 5.5.4 Parameters have the form NAME=VALUE
 			C: MAIL FROM:<太郎@example.net>
-			S: 553 5.6.7 Address has characters beyond ASCII, which this server does not take in addresses
+			S: 553 5.6.7 Address has characters beyond ASCII: MAIL FROM needs the parameter SMTPUTF8
 			C: MAIL FROM: <a@example.net>
 			S: 250 2.1.0 Sender ok`,
 		"more arguments": `
@@ -352,8 +367,18 @@ func TestDialogues(t *testing.T) {
 			S: 501 5.1.3 Syntax: RCPT TO:<user@example.com>
 			C: RCPT TO:<a@b@example.com>
 			S: 501 5.1.3 Syntax: RCPT TO:<user@example.com>
-			C: RCPT TO:<taro@example.com> NOTIFY=NEVER
-			S: 555 5.5.4 RCPT parameter NOTIFY is not known here
+			C: RCPT TO:<taro@example.com> XYZZY
+			S: 555 5.5.4 RCPT parameter XYZZY is not known here
+			C: RCPT TO:<taro@example.com> NOTIFY=NEVER,DELAY
+			S: 501 5.5.4 NOTIFY must be NEVER, or a list of SUCCESS, FAILURE and DELAY
+			C: RCPT TO:<taro@example.com> NOTIFY=DELAY,DELAY
+			S: 501 5.5.4 NOTIFY must be NEVER, or a list of SUCCESS, FAILURE and DELAY
+			C: RCPT TO:<taro@example.com> ORCPT=taro@example.com
+			S: 501 5.5.4 ORCPT has the form rfc822;user@example.com in xtext (RFC 3461 4.2)
+			C: RCPT TO:<taro@example.com> ORCPT=utf-8;太郎@example.com
+			S: 501 5.5.4 ORCPT has the form rfc822;user@example.com in xtext (RFC 3461 4.2)
+			C: RCPT TO:<太郎@example.com>
+			S: 553 5.6.7 Address has characters beyond ASCII: MAIL FROM needs the parameter SMTPUTF8
 			C: RCPT TO:<@relay.example:taro@example.com>
 			S: 250 2.1.5 Recipient ok
 			C: DATA now
@@ -367,7 +392,7 @@ func TestDialogues(t *testing.T) {
 			C: NOOP anything
 			S: 250 2.0.0 Ok
 			C: HELP
-			S: 214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS AUTH QUIT
+			S: 214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT
 			C: VRFY taro
 			S: 252 2.5.0 Not told here; RCPT TO says whether mail is accepted
 			C: VRFY
@@ -399,7 +424,7 @@ func TestDialogues(t *testing.T) {
 		"login": `
 			S: 220 mail.example.com ESMTP mailsrv
 			C: EHLO c
-			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 			C: AUTH
 			S: 501 5.5.4 Syntax: AUTH mechanism
 			C: AUTH CRAM-MD5
@@ -429,7 +454,7 @@ func TestDialogues(t *testing.T) {
 		"too many failed logins": `
 			S: 220 mail.example.com ESMTP mailsrv
 			C: EHLO c
-			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+			S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 			C: AUTH PLAIN AHRhcm8AeA==
 			S: 535 5.7.8 Authentication credentials invalid
 			C: AUTH PLAIN AHRhcm8AeA==
@@ -746,7 +771,7 @@ func TestSTARTTLS(t *testing.T) {
 	p := r.dial(t)
 	p.talk(`S: 220 mail.example.com ESMTP mailsrv
 		C: EHLO c
-		S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+		S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 		C: STARTTLS now
 		S: 501 5.5.4 STARTTLS takes no argument`)
 	// What is injected behind STARTTLS must never be acted on.
@@ -758,7 +783,7 @@ func TestSTARTTLS(t *testing.T) {
 	p.talk(`C: MAIL FROM:<a@example.net>
 		S: 503 5.5.1 Send HELO or EHLO first
 		C: EHLO c
-		S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
+		S: 250-mail.example.com|250-PIPELINING|250-SIZE 10000|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-ENHANCEDSTATUSCODES|250-AUTH PLAIN LOGIN SCRAM-SHA-256|250 HELP
 		C: STARTTLS
 		S: 503 5.5.1 TLS is on already
 		C: AUTH PLAIN AHRhcm8AY29ycmVjdCBob3JzZSBiYXR0ZXJ5
