@@ -153,7 +153,7 @@ func (d *dataReader) next(l *lines) (part []byte, end bool, err error) {
 		}
 		if !l.afterLF {
 			d.discard(1)
-			if b, err = peek(d.r, 1); err != nil {
+			if _, err = peek(d.r, 1); err != nil {
 				return nil, false, err
 			}
 		}
