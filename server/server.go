@@ -85,9 +85,11 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 	s := &Server{
 		cfg: cfg, version: version, log: log, lock: lock,
 		accounts: account.Open(cfg.DataDir, cfg.Domains),
-		store:    store.New(cfg.DataDir),
 	}
 	s.guard = account.NewGuard(s.accounts, cfg.Relay.Networks, log)
+	maildirs := store.New(cfg.DataDir)
+	maildirs.Keep = cfg.Mailbox.KeepDeleted
+	s.store = maildirs
 	s.group = &conn.Group{
 		Limits: conn.Limits{Total: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP, Idle: cfg.Limits.IdleTimeout},
 		Log:    log,
@@ -200,6 +202,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.sweep(ctx) })
+	wg.Go(func() { s.expire(ctx) })
 	wg.Go(func() { s.queue.Run(ctx) })
 	<-ctx.Done()
 	s.log.Info("stopping")

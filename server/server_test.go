@@ -371,7 +371,7 @@ func TestBadCertificate(t *testing.T) {
 // crashing is a store whose mailboxes cannot be opened without a crash.
 type crashing struct{ store.Store }
 
-func (crashing) Open(store.Box, string) (store.Mailbox, error) { panic("test crash") }
+func (crashing) Open(store.Box, store.By) (store.Mailbox, error) { panic("test crash") }
 
 func TestCrashIsRecorded(t *testing.T) {
 	c := testConfig(t, false)

@@ -19,7 +19,7 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/probes/dial"
 	"mailsrv/probes/pop3"
-	"mailsrv/server/account"
+	"mailsrv/server/config"
 	"mailsrv/server/store"
 )
 
@@ -34,8 +34,9 @@ type mailboxRun struct {
 	sizes, raw, confirm bool
 	lines               int
 
-	local   string // address of the local mailbox
-	running bool   // a server runs on its data directory
+	local   string        // address of the local mailbox
+	running bool          // a server runs on its data directory
+	keep    time.Duration // how long deleted mail of the local mailbox is kept
 }
 
 func mailboxCommand(a *app) *cobra.Command {
@@ -100,6 +101,7 @@ for it. On a POP3 server nothing is deleted until the server has confirmed all.`
 	del.Flags().BoolVar(&m.confirm, "yes", false, "really delete")
 	cmd.AddCommand(list, show, del)
 	cmd.AddCommand(mailboxCheckCommands(a)...)
+	cmd.AddCommand(mailboxHistoryCommands(a)...)
 	return cmd
 }
 
@@ -116,25 +118,13 @@ func (m *mailboxRun) open(ctx context.Context, command string, args []string) (m
 	if len(args) == 0 {
 		return nil, nil, usagef("mailbox %s: name a local USER, or --server HOST --user NAME --password-stdin", command)
 	}
-	cfg, err := m.loadConfig()
+	cfg, local, err := m.localBox(command, args[0])
 	if err != nil {
 		return nil, nil, err
 	}
-	u := user{app: m.app, cfg: cfg, accounts: account.Open(cfg.DataDir, cfg.Domains)}
-	if len(cfg.Domains) == 0 {
-		return nil, nil, usagef("mailbox %s: the configuration has no local domain", command)
-	}
-	name, domain := u.address(args[0])
-	m.local = name + "@" + domain
-	a, err := u.accounts.Lookup(name, domain)
-	if err != nil {
-		return nil, nil, refused(m.local, err)
-	}
-	if !a.Mailbox {
-		return nil, nil, usagef("%s has no mailbox: its mail goes to %s", m.local, strings.Join(a.Forward, ", "))
-	}
+	m.local, m.keep = local.String(), cfg.Mailbox.KeepDeleted
 	_, m.running, _ = store.ReadRun(cfg.DataDir) // only for a hint
-	box, err := mailbox.OpenLocal(cfg.DataDir, store.Box{Name: a.Name, Domain: a.Domain})
+	box, err := mailbox.OpenLocal(openStore(cfg), local, by("mailsrv mailbox "+command))
 	if err != nil {
 		return nil, nil, m.failed(command, err)
 	}
@@ -375,6 +365,9 @@ func (m *mailboxRun) delete(ctx context.Context, args []string) error {
 	}
 	for _, x := range ms {
 		p.Line(0, fmt.Sprintf(m.lang.Pick("Message %d (%d octets%s) is deleted.", "%d 番のメール (%d バイト%s) を削除しました。"), x.Number, x.Size, uidNote(x)))
+	}
+	if m.keep > 0 && !m.quiet {
+		p.Line(0, p.Faint(fmt.Sprintf(m.lang.Pick("It can be brought back for %s: mailsrv mailbox undelete %s", "%s の間は復元できます: mailsrv mailbox undelete %s"), config.FormatDuration(m.keep), m.local)))
 	}
 	if m.running && !m.quiet {
 		p.Line(0, p.Faint(m.lang.Pick("A POP3 session that is open now still lists it, and is told that it is gone.", "現在接続中の POP3 セッションには一覧に残り、取り出そうとすると削除済みと通知されます。")))

@@ -361,10 +361,11 @@ func (u *user) show(arg string) error {
 		Mailbox  string   `json:"mailbox,omitempty"`
 		Messages int      `json:"messages"`
 		Octets   int64    `json:"octets"`
+		Kept     keptDoc  `json:"kept"` // deleted mail that can be brought back
 	}{listed: listedOf(a), Aliases: leadingTo(all, a.Address()), File: u.accounts.File(name, domain)}
 	if a.Mailbox {
 		doc.Mailbox = store.Dir(u.cfg.DataDir, box)
-		m, err := store.New(u.cfg.DataDir).Open(box, "mailsrv user show")
+		m, err := openStore(u.cfg).Open(box, by("mailsrv user show"))
 		if err != nil {
 			return &exitError{exitFailed, err}
 		}
@@ -374,6 +375,14 @@ func (u *user) show(arg string) error {
 		}
 		if err := m.Close(); err != nil {
 			return &exitError{exitFailed, err}
+		}
+		kept, err := openStore(u.cfg).Kept(box)
+		if err != nil {
+			return &exitError{exitFailed, err}
+		}
+		for _, k := range kept {
+			doc.Kept.Messages++
+			doc.Kept.Octets += k.Size
 		}
 	}
 	if u.json {
@@ -391,6 +400,9 @@ func (u *user) show(arg string) error {
 	if doc.Mailbox != "" {
 		row("mailbox", "メールボックス", doc.Mailbox)
 		row("mail", "メール", fmt.Sprintf(u.lang.Pick("%d messages, %d octets", "%d 通、%d オクテット"), doc.Messages, doc.Octets))
+		if doc.Kept.Messages > 0 {
+			row("deleted", "削除済み", fmt.Sprintf(u.lang.Pick("%d messages, %d octets, kept for %s: mailsrv mailbox undelete", "%d 通、%d オクテット、%s の間保存: mailsrv mailbox undelete"), doc.Kept.Messages, doc.Kept.Octets, config.FormatDuration(u.cfg.Mailbox.KeepDeleted)))
+		}
 	}
 	row("file", "ファイル", doc.File)
 	return nil

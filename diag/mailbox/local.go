@@ -10,12 +10,13 @@ import (
 	"mailsrv/server/store"
 )
 
-// OpenLocal opens a mailbox of a data directory. A server that runs on it need
+// OpenLocal opens a mailbox of a data directory; its history says that it was
+// by who deleted something. A server that runs on it need
 // not be asked: a message is one file, which is there or not. A POP3 session
 // that is open meanwhile keeps its list, and is told that a deleted message is
 // gone when it asks for it.
-func OpenLocal(dataDir string, box store.Box) (Box, error) {
-	m, err := store.New(dataDir).Open(box, "mailsrv mailbox")
+func OpenLocal(s store.Store, box store.Box, by store.By) (Box, error) {
+	m, err := s.Open(box, by)
 	if err != nil {
 		return nil, err
 	}

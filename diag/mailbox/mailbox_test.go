@@ -61,7 +61,7 @@ func TestLocal(t *testing.T) {
 		must(t, err)
 		must(t, in.Commit())
 	}
-	b, err := OpenLocal(dir, box)
+	b, err := OpenLocal(s, box, store.By{Client: "test"})
 	must(t, err)
 	ctx := context.Background()
 	ms, err := b.List(ctx)
@@ -88,7 +88,7 @@ func TestLocal(t *testing.T) {
 		t.Errorf("%q", whole.String())
 	}
 	// Another program deletes the first one; then we do both.
-	other, err := OpenLocal(dir, box)
+	other, err := OpenLocal(store.New(dir), box, store.By{Client: "test"})
 	must(t, err)
 	must(t, other.Delete(ctx, ms[:1]))
 	if _, err := b.Head(ctx, ms[0], 0); !errors.Is(err, store.ErrGone) || !errors.As(err, new(*MessageError)) {
@@ -96,7 +96,7 @@ func TestLocal(t *testing.T) {
 	}
 	must(t, b.Delete(ctx, ms))
 	must(t, b.Close())
-	b, err = OpenLocal(dir, box)
+	b, err = OpenLocal(s, box, store.By{Client: "test"})
 	must(t, err)
 	if ms, err := b.List(ctx); err != nil || len(ms) != 0 {
 		t.Errorf("%+v %v", ms, err)

@@ -95,7 +95,8 @@ type Limits struct {
 
 // Mailbox says what holds for each mailbox.
 type Mailbox struct {
-	Quota int64 // octets, unless the account has its own; 0: no limit
+	Quota       int64         // octets, unless the account has its own; 0: no limit
+	KeepDeleted time.Duration // how long deleted mail can be brought back; 0: not at all
 }
 
 // Log says how much is logged and where.
@@ -146,7 +147,8 @@ func base() *Config {
 			AuthFailures:     5,
 			IdleTimeout:      5 * time.Minute,
 		},
-		Log: Log{Level: "info"},
+		Mailbox: Mailbox{KeepDeleted: 14 * 24 * time.Hour},
+		Log:     Log{Level: "info"},
 	}
 }
 

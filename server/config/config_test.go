@@ -77,6 +77,7 @@ auth_failures = 3
 idle_timeout = "1h30m"
 [mailbox]
 quota = ""
+keep_deleted = "3d"
 [log]
 level = "debug"
 file = "log/mail.log"
@@ -100,10 +101,11 @@ subject = "/var"
 		DNS:     DNS{Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5353"), netip.MustParseAddrPort("[2001:db8::54]:53")}},
 		Relay: Relay{Networks: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("10.0.0.7/32")},
 			SmartHost: "smtp.example.net:587", Auth: RelayAuth{Username: "taro", PasswordFile: filepath.FromSlash("/etc/mailsrv/secret.txt")}},
-		Retry:  Retry{Schedule: []time.Duration{5 * time.Minute, 90 * time.Minute, 24 * time.Hour}, GiveUpAfter: 14 * 24 * time.Hour},
-		Auth:   Auth{Mechanisms: []string{"LOGIN", "PLAIN"}},
-		Limits: Limits{MessageSize: 25 << 20, Connections: 2000, ConnectionsPerIP: 5, Recipients: 10, AuthFailures: 3, IdleTimeout: 90 * time.Minute},
-		Log:    Log{Level: "debug", File: filepath.FromSlash("/etc/mailsrv/log/mail.log")},
+		Retry:   Retry{Schedule: []time.Duration{5 * time.Minute, 90 * time.Minute, 24 * time.Hour}, GiveUpAfter: 14 * 24 * time.Hour},
+		Auth:    Auth{Mechanisms: []string{"LOGIN", "PLAIN"}},
+		Limits:  Limits{MessageSize: 25 << 20, Connections: 2000, ConnectionsPerIP: 5, Recipients: 10, AuthFailures: 3, IdleTimeout: 90 * time.Minute},
+		Mailbox: Mailbox{KeepDeleted: 72 * time.Hour},
+		Log:     Log{Level: "debug", File: filepath.FromSlash("/etc/mailsrv/log/mail.log")},
 		Doctor: Doctor{Ignore: []Ignore{
 			{ID: "port.one_family", Reason: "no IPv6 here", Until: time.Date(2030, 12, 31, 0, 0, 0, 0, time.UTC)},
 			{ID: "env.disk_low", Subject: "/var"},

@@ -98,7 +98,7 @@ var settings = []setting{
 		}
 		return size(&c.Mailbox.Quota)(v)
 	}},
-	{key: "mailbox.keep_deleted", set: later(`"0s"`)},
+	{key: "mailbox.keep_deleted", set: func(c *Config, v value) fault { return duration(&c.Mailbox.KeepDeleted, 0, 3650*24*time.Hour)(v) }},
 
 	{key: "retry.schedule", set: noSchedule, item: addWait},
 	{key: "retry.warn_after", set: func(c *Config, v value) fault { return duration(&c.Retry.WarnAfter, 0, maxRetry)(v) }},

@@ -79,6 +79,7 @@ func (c *Config) TOML() string {
 		quota = FormatSize(c.Mailbox.Quota)
 	}
 	line("quota", tomlString(quota))
+	line("keep_deleted", tomlString(FormatDuration(c.Mailbox.KeepDeleted)))
 	table("log")
 	line("level", tomlString(c.Log.Level))
 	line("file", tomlString(c.Log.File))
@@ -185,6 +186,7 @@ idle_timeout = "5m"             # per command; POP3 waits twice as long (RFC 193
 
 [mailbox]
 quota = ""                      # "1GB": how large each mailbox may become; "mailsrv user quota" sets it for one
+keep_deleted = "14d"            # so long deleted mail can be brought back: mailsrv mailbox undelete; "0s": not at all
 
 [log]
 level = "info"                  # debug, info, warn, error

@@ -190,7 +190,7 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 		s.err("[SYS/TEMP] Login cannot be checked at present; try again later")
 		return
 	}
-	box, err := s.srv.Store.Open(store.Box{Name: a.Name, Domain: a.Domain}, s.c.Remote().Addr().String())
+	box, err := s.srv.Store.Open(store.Box{Name: a.Name, Domain: a.Domain}, store.By{Client: s.c.Remote().Addr().String(), Protocol: s.srv.Service, Session: s.c.ID})
 	var inUse *store.InUseError
 	switch {
 	case errors.As(err, &inUse):

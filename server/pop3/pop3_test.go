@@ -399,8 +399,8 @@ type sticky struct{ store.Store }
 
 type stickyMailbox struct{ store.Mailbox }
 
-func (s sticky) Open(b store.Box, holder string) (store.Mailbox, error) {
-	m, err := s.Store.Open(b, holder)
+func (s sticky) Open(b store.Box, by store.By) (store.Mailbox, error) {
+	m, err := s.Store.Open(b, by)
 	return stickyMailbox{m}, err
 }
 
@@ -432,7 +432,7 @@ func TestFailedDelete(t *testing.T) {
 func waitUnlocked(t *testing.T, r *rig) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if m, err := r.Store.Open(box, "test"); err == nil {
+		if m, err := r.Store.Open(box, store.By{Client: "test"}); err == nil {
 			m.Close()
 			return
 		}

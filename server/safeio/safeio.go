@@ -14,13 +14,19 @@ import (
 
 // WriteFile puts data in place of the file at path, atomically and durably.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	return write(path, data, perm, rename)
+	return write(path, data, perm, true, rename)
+}
+
+// WriteCache is WriteFile without the durability: after a power cut the file
+// may hold anything. It is for what can be made anew, and whose reader notices.
+func WriteCache(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, false, rename)
 }
 
 // WriteNew is WriteFile for a file that must not exist yet: the error is then
 // fs.ErrExist.
 func WriteNew(path string, data []byte, perm fs.FileMode) error {
-	return write(path, data, perm, func(from, to string) error {
+	return write(path, data, perm, true, func(from, to string) error {
 		err := os.Link(from, to)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			// A file system without hard links (FAT, some network ones).
@@ -33,7 +39,7 @@ func WriteNew(path string, data []byte, perm fs.FileMode) error {
 	})
 }
 
-func write(path string, data []byte, perm fs.FileMode, place func(from, to string) error) error {
+func write(path string, data []byte, perm fs.FileMode, durable bool, place func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
@@ -44,7 +50,7 @@ func write(path string, data []byte, perm fs.FileMode, place func(from, to strin
 	if err == nil {
 		err = f.Chmod(perm)
 	}
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if closeErr := f.Close(); err == nil {
@@ -56,10 +62,37 @@ func write(path string, data []byte, perm fs.FileMode, place func(from, to strin
 	if err == nil {
 		err = place(f.Name(), path)
 	}
-	if err != nil {
+	if err != nil || !durable {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// Append adds data to the file at path durably, making it if need be. Several
+// processes may do so at once: each piece stays whole.
+func Append(path string, data []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, perm)
+	made := errors.Is(err, fs.ErrNotExist)
+	if made {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, perm)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil || !made {
+		return err
+	}
+	if err := adopt(path, filepath.Dir(path)); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
 }
 
 // MkdirAll makes the folder path and what is missing above it, durably.

@@ -35,7 +35,7 @@ func TestUnreadableFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(Dir(dir, taro), "Maildir", "cur", "1.foreign:2,"), []byte("x\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.Open(taro, "x")
+	m, err := s.Open(taro, By{Client: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}

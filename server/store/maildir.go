@@ -17,6 +17,10 @@ import (
 
 // Maildirs is the Store of a data directory.
 type Maildirs struct {
+	// Keep is how long deleted mail can be brought back; 0: not at all. It is
+	// set before the store is used.
+	Keep time.Duration
+
 	dataDir string
 	names   *namer
 	now     func() time.Time

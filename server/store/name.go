@@ -57,13 +57,20 @@ func (n *namer) next(id string) string {
 type parsed struct {
 	uid   string
 	size  int64 // octets as sent by POP3; -1 when the name does not say
+	raw   int64 // octets of the file; -2 when the name does not say
 	order [2]int64
 }
 
+// flagsAt is where the flags of a name begin, -1 without any. A colon cannot
+// stand in a file name on Windows.
+func flagsAt(file string) int {
+	return max(strings.LastIndex(file, ":2,"), strings.LastIndex(file, ";2,"))
+}
+
 func parseName(file string) parsed {
-	p := parsed{size: -1}
+	p := parsed{size: -1, raw: -2}
 	unique := file
-	if i := max(strings.LastIndex(file, ":2,"), strings.LastIndex(file, ";2,")); i >= 0 {
+	if i := flagsAt(file); i >= 0 {
 		unique = file[:i]
 	}
 	fields := ""
@@ -73,18 +80,13 @@ func parseName(file string) parsed {
 		}
 	}
 	p.uid = uidOf(unique)
-	size, crlf := int64(-1), int64(-2)
 	for field := range strings.SplitSeq(fields, ",") {
 		if n, ok := number(field, "S="); ok {
-			size = n
+			p.raw = n
 		}
 		if n, ok := number(field, "W="); ok {
-			crlf = n
+			p.size = n
 		}
-	}
-	// Equal: every line of the file ends with CRLF already.
-	if size == crlf {
-		p.size = size
 	}
 	seconds, rest, _ := strings.Cut(unique, ".")
 	p.order[0], _ = number(seconds, "")

@@ -12,6 +12,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,12 +31,23 @@ type Store interface {
 	// part of the message's file name.
 	Begin(id string, boxes []Box) (Incoming, error)
 
-	// Open opens a mailbox for one POP3 session. holder says who that is, for
-	// the *InUseError that others get until Close.
-	Open(box Box, holder string) (Mailbox, error)
+	// Open opens a mailbox for one session. Others get an *InUseError that names
+	// by until Close.
+	Open(box Box, by By) (Mailbox, error)
 
 	// Remove deletes a mailbox and all mail in it.
 	Remove(box Box) error
+
+	// Expire removes for good what was deleted and has been kept long enough,
+	// in all mailboxes, and tells how much that was.
+	Expire(ctx context.Context) (messages int, octets int64, err error)
+}
+
+// By says who opens a mailbox, deletes a message or brings it back.
+type By struct {
+	Client   string `json:"client"`             // address of a client, or a program of this machine and its user
+	Protocol string `json:"protocol,omitempty"` // "pop3", "pop3s"; empty for a program of this machine
+	Session  string `json:"session,omitempty"`  // as in the log
 }
 
 // Incoming is a message that is being taken in. Either Commit or Abort ends
@@ -60,8 +72,9 @@ type Mailbox interface {
 	// its Size says. ErrGone when another program has deleted it since.
 	Read(i int) (io.ReadCloser, error)
 
-	// Delete deletes messages durably. Those that are gone already count as
-	// deleted; the error says which are still there, and why.
+	// Delete deletes messages durably and writes that into the history. They are
+	// kept for a while where no mail program sees them. Those that are gone
+	// already count as deleted; the error says which are still there, and why.
 	Delete(messages []int) error
 
 	Close() error

@@ -36,7 +36,7 @@ func put(t *testing.T, s Store, id, text string, boxes ...Box) {
 // the way that each is as long as was said.
 func contents(t *testing.T, s Store, box Box) (texts, uids []string) {
 	t.Helper()
-	m, err := s.Open(box, "192.0.2.7")
+	m, err := s.Open(box, By{Client: "192.0.2.7"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestSeveralRecipients(t *testing.T) {
 			t.Errorf("%s: %q", box, texts)
 		}
 	}
-	m, err := s.Open(taro, "x")
+	m, err := s.Open(taro, By{Client: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,21 +172,21 @@ func TestOneSessionAtATime(t *testing.T) {
 	s := New(t.TempDir())
 	now := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 	s.now = func() time.Time { return now }
-	m, err := s.Open(taro, "192.0.2.7")
+	m, err := s.Open(taro, By{Client: "192.0.2.7"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Open(taro, "192.0.2.8")
+	_, err = s.Open(taro, By{Client: "192.0.2.8"})
 	if diff := cmp.Diff(&InUseError{Box: taro, Holder: "192.0.2.7", Since: now}, err); diff != "" {
 		t.Errorf("second Open (-want +got):\n%s", diff)
 	}
-	if other, err := s.Open(hanako, "192.0.2.8"); err != nil {
+	if other, err := s.Open(hanako, By{Client: "192.0.2.8"}); err != nil {
 		t.Errorf("another mailbox: %v", err)
 	} else {
 		other.Close()
 	}
 	m.Close()
-	if m, err = s.Open(taro, "192.0.2.8"); err != nil {
+	if m, err = s.Open(taro, By{Client: "192.0.2.8"}); err != nil {
 		t.Fatalf("after Close: %v", err)
 	}
 	m.Close()
@@ -277,7 +277,7 @@ func TestNameThatLies(t *testing.T) {
 	dir := t.TempDir()
 	s := New(dir)
 	put(t, s, "OURS", "Subject: x\r\n\r\n", taro)
-	m, err := s.Open(taro, "x")
+	m, err := s.Open(taro, By{Client: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func TestMovedAndGone(t *testing.T) {
 	for _, text := range []string{"one\r\n", "two\r\n", "three\r\n"} {
 		put(t, s, "A", text, taro)
 	}
-	m, err := s.Open(taro, "x")
+	m, err := s.Open(taro, By{Client: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +358,7 @@ func TestMovedAndGone(t *testing.T) {
 func TestDeleteFromRemovedBox(t *testing.T) {
 	s := New(t.TempDir())
 	put(t, s, "A", "one\r\n", taro)
-	m, err := s.Open(taro, "x")
+	m, err := s.Open(taro, By{Client: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
