@@ -95,7 +95,10 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 		Log:    log,
 		Panic:  s.crashed,
 	}
-	err = s.loadTLS()
+	err = maildirs.Start(log)
+	if err == nil {
+		err = s.loadTLS()
+	}
 	if err == nil {
 		err = s.openQueue(lang)
 	}
@@ -187,7 +190,7 @@ func (s *Server) required(all []account.Account) error {
 // Close ends a server that does not Run.
 func (s *Server) Close() error {
 	s.closeListeners()
-	return s.lock.Release()
+	return errors.Join(s.store.Close(), s.lock.Release())
 }
 
 // Run serves until ctx ends, then finishes what is under way, for a while. It
@@ -211,8 +214,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	cut := s.group.Stop(stopCtx)
 	wg.Wait()
+	err := s.store.Close()
 	s.log.Info("stopped", "sessions_cut", cut)
-	return s.lock.Release()
+	return errors.Join(err, s.lock.Release())
 }
 
 func (s *Server) announce() error {

@@ -156,6 +156,13 @@ func (m *mailbox) Delete(messages []int) error {
 	if len(messages) == 0 {
 		return nil
 	}
+	uids := make([]string, len(messages))
+	for k, i := range messages {
+		uids[k] = m.messages[i].UID
+	}
+	if err := m.s.settled(uids); err != nil {
+		return DiskError(err)
+	}
 	now := m.s.now()
 	var events []Event
 	for _, i := range messages {

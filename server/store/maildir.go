@@ -1,10 +1,7 @@
 package store
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +10,7 @@ import (
 	"time"
 
 	"mailsrv/server/safeio"
+	"mailsrv/server/store/journal"
 )
 
 // Maildirs is the Store of a data directory.
@@ -22,16 +20,23 @@ type Maildirs struct {
 	Keep time.Duration
 
 	dataDir string
+	fs      safeio.FS // of the writing side
 	names   *namer
 	now     func() time.Time
+	journal *journal.Journal // nil before Start
+	syncs   dirSyncs
+	made    sync.Map // of Box: folders that are known to exist
 
 	mu   sync.Mutex
 	open map[Box]*InUseError
 }
 
-// New returns the store below dataDir. Nothing is read or created yet.
+// New returns the store below dataDir. Nothing is read or created yet. Without
+// Start each message is synced by itself.
 func New(dataDir string) *Maildirs {
-	return &Maildirs{dataDir: dataDir, names: newNamer(), now: time.Now, open: map[Box]*InUseError{}}
+	s := &Maildirs{dataDir: dataDir, fs: &safeio.OS{}, names: newNamer(), now: time.Now, open: map[Box]*InUseError{}}
+	s.syncs.sync = s.fs.SyncDir
+	return s
 }
 
 // Dir is the folder of a mailbox; the Maildir lies in it.
@@ -44,140 +49,23 @@ func (s *Maildirs) maildir(box Box, part string) string {
 }
 
 func (s *Maildirs) make(box Box) error {
+	if _, ok := s.made.Load(box); ok {
+		return nil
+	}
 	for _, part := range []string{"tmp", "new", "cur"} {
-		if err := safeio.MkdirAll(s.maildir(box, part), 0o700); err != nil {
+		if err := s.fs.MkdirAll(s.maildir(box, part), 0o700); err != nil {
 			return DiskError(err)
 		}
 	}
+	s.made.Store(box, true)
 	return nil
-}
-
-// incoming is written to tmp of the first mailbox, synced, and then appears
-// under its final name in new of every mailbox.
-type incoming struct {
-	s     *Maildirs
-	boxes []Box
-	name  string
-	f     *os.File
-	w     *bufio.Writer
-	size  int64
-	done  bool
-}
-
-// Begin implements Store.
-func (s *Maildirs) Begin(id string, boxes []Box) (Incoming, error) {
-	if len(boxes) == 0 {
-		return nil, errors.New("store: a message for nobody")
-	}
-	for _, box := range boxes {
-		if err := s.make(box); err != nil {
-			return nil, err
-		}
-	}
-	m := &incoming{s: s, boxes: boxes, name: s.names.next(id)}
-	f, err := os.OpenFile(m.tmp(boxes[0]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, DiskError(err)
-	}
-	m.f, m.w = f, bufio.NewWriterSize(f, 32<<10)
-	return m, nil
-}
-
-func (m *incoming) tmp(box Box) string { return filepath.Join(m.s.maildir(box, "tmp"), m.name) }
-
-func (m *incoming) final(box Box) string {
-	return filepath.Join(m.s.maildir(box, "new"), fmt.Sprintf("%s,S=%d,W=%d", m.name, m.size, m.size))
-}
-
-func (m *incoming) Write(p []byte) (int, error) {
-	n, err := m.w.Write(p)
-	m.size += int64(n)
-	if err != nil {
-		err = DiskError(err)
-	}
-	return n, err
-}
-
-// Commit implements Incoming. All that can fail for want of space happens in
-// tmp, before the message appears anywhere.
-func (m *incoming) Commit() error {
-	if m.done {
-		return errors.New("store: message ended already")
-	}
-	err := m.w.Flush()
-	if err == nil {
-		err = m.f.Sync()
-	}
-	if closeErr := m.f.Close(); err == nil {
-		err = closeErr
-	}
-	m.f = nil
-	for i := 1; i < len(m.boxes) && err == nil; i++ {
-		err = linkOrCopy(m.tmp(m.boxes[0]), m.tmp(m.boxes[i]))
-	}
-	placed := 0
-	for ; placed < len(m.boxes) && err == nil; placed++ {
-		box := m.boxes[placed]
-		if err = os.Rename(m.tmp(box), m.final(box)); err != nil {
-			break
-		}
-	}
-	for i := 0; i < placed && err == nil; i++ {
-		err = safeio.SyncDir(m.s.maildir(m.boxes[i], "new"))
-	}
-	if err != nil {
-		for _, box := range m.boxes[:placed] {
-			_ = os.Remove(m.final(box)) // the sender will try again: nothing may stay
-		}
-		m.Abort()
-		return DiskError(err)
-	}
-	m.done = true
-	return nil
-}
-
-// Abort implements Incoming.
-func (m *incoming) Abort() {
-	if m.done {
-		return
-	}
-	m.done = true
-	if m.f != nil {
-		_ = m.f.Close()
-	}
-	for _, box := range m.boxes {
-		_ = os.Remove(m.tmp(box)) // what stays in tmp is harmless
-	}
-}
-
-// linkOrCopy makes one file appear a second time without writing its octets
-// again where the file system can.
-func linkOrCopy(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil || errors.Is(DiskError(err), ErrFull) {
-		return err
-	}
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err == nil {
-		err = out.Sync()
-	}
-	if closeErr := out.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }
 
 // Remove implements Store.
-func (s *Maildirs) Remove(box Box) error { return RemoveBox(s.dataDir, box) }
+func (s *Maildirs) Remove(box Box) error {
+	s.made.Delete(box)
+	return RemoveBox(s.dataDir, box)
+}
 
 // RemoveBox deletes a mailbox and all mail in it. A mailbox that does not
 // exist is no error.

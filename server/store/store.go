@@ -41,6 +41,9 @@ type Store interface {
 	// Expire removes for good what was deleted and has been kept long enough,
 	// in all mailboxes, and tells how much that was.
 	Expire(ctx context.Context) (messages int, octets int64, err error)
+
+	// Close ends the store once no message is under way and no mailbox open.
+	Close() error
 }
 
 // By says who opens a mailbox, deletes a message or brings it back.

@@ -1,0 +1,5 @@
+//go:build mailsrv_nosync
+
+package safeio
+
+const durable = false

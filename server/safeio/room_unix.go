@@ -1,0 +1,13 @@
+//go:build linux || darwin
+
+package safeio
+
+import "golang.org/x/sys/unix"
+
+func room(dir string) (free uint64, readOnly, ok bool) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0, false, false
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), st.Flags&readOnlyFlag != 0, true
+}
