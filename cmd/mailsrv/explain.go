@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,11 +44,14 @@ Several inputs are answered one by one, with --json one object a line. A reply
 code and the status behind it are one input: 550 5.7.1. Plain words typed without
 quotation marks are one text: explain connection refused.
 
+Files packed by gzip are read as what they hold. Of a long output that is neither
+log nor mail, the beginning and the end are read.
+
 A log of any length is read line by line and its troubled lines are grouped by
 cause: first what stops the server itself, then what concerns most lines, last
 what was only refused to strangers. In JSON "log" holds the number of lines and
 of those with trouble, "groups" one object a cause: cause, count, failed,
-deferred, first, last, top (hosts by lines), sample.
+deferred, first, last, top (hosts by lines), sample, words.
 
 With --probe the causes are checked live: against the server, port and TLS mode
 that the message names, and against the usual other ports when that fails. What
@@ -161,8 +165,9 @@ func parseFlags(cmd *cobra.Command, flags []string) (help bool, err error) {
 type source struct {
 	name string // of a file
 	text []byte
-	err  error // why the file could not be read
-	rest bool  // there was more than explain.MaxInput
+	err  error  // why the file could not be read
+	rest bool   // there was more than explain.MaxInput
+	end  []byte // of that, the last maxEnd bytes; nil when they were not read
 
 	log  io.Reader // a long log, read while it is explained; text is empty then
 	size int64     // of the log in bytes, 0 when it is not known
@@ -177,9 +182,14 @@ func (a *app) explain(ctx context.Context, args []string, recursive bool, v *ver
 	}
 	recognised, unread, n, live := false, false, 0, exitDone
 	inputs := joinWords(args)
+	files := len(inputs) > 1 && slices.ContainsFunc(inputs, isPath)
 	for _, arg := range inputs {
 		for s := range a.sources(arg, recursive) {
 			r := a.explainSource(s)
+			if files && s.name == "" && !r.Recognised() && oneWord(s.text) { // beside files, a word that means nothing was meant as one
+				s = source{name: arg, err: fs.ErrNotExist}
+				r = a.explainSource(s)
+			}
 			recognised = recognised || r.Recognised()
 			unread = unread || s.err != nil
 			if v != nil {
@@ -193,7 +203,9 @@ func (a *app) explain(ctx context.Context, args []string, recursive bool, v *ver
 			if err := a.showExplained(&r, n, len(inputs) > 1 || recursive); err != nil {
 				return err
 			}
-			n++
+			if r.Input.Kind != "" {
+				n++
+			}
 		}
 	}
 	switch {
@@ -230,7 +242,15 @@ func (a *app) showExplained(r *explain.Result, n int, several bool) error {
 // the status behind it, and plain words without quotation marks.
 func joinWords(args []string) []string {
 	if len(args) > 1 && slices.ContainsFunc(args, plainWord) && !slices.ContainsFunc(args, isPath) {
-		return []string{strings.Join(args, " ")}
+		var files, words []string
+		for _, arg := range args {
+			if looksLikeFile(arg) { // and is missing
+				files = append(files, arg)
+			} else {
+				words = append(words, arg)
+			}
+		}
+		return append(files, strings.Join(words, " "))
 	}
 	var out []string
 	for i := 0; i < len(args); i++ {
@@ -269,7 +289,12 @@ func isPath(arg string) bool {
 func (a *app) sources(arg string, recursive bool) func(yield func(source) bool) {
 	return func(yield func(source) bool) {
 		if arg == "-" {
-			readMails("", a.stdin, 0, yield)
+			r, _, err := unpacked(a.stdin)
+			if err != nil {
+				yield(source{err: err})
+				return
+			}
+			readMails("", r, 0, yield)
 			return
 		}
 		if len(arg) > 1024 || strings.ContainsAny(arg, "\n\x00") {
@@ -293,6 +318,9 @@ func (a *app) sources(arg string, recursive bool) func(yield func(source) bool) 
 }
 
 var errDirectory = errors.New("is a directory; --recursive reads the files in it")
+
+// oneWord tells a text without blanks in it.
+func oneWord(text []byte) bool { return len(text) > 0 && !bytes.ContainsAny(text, " \t\r\n") }
 
 // looksLikeFile tells a name that can only be meant as a file, so that a missing
 // one is an error and no riddle.
@@ -331,14 +359,36 @@ func walkSources(dir string, yield func(source) bool) {
 	}
 }
 
-// readSource reads no more than explain.MaxInput, however long the input is.
+// readSource reads no more than explain.MaxInput, however long the input is, and
+// of a longer one its end: the output of a program ends with what went wrong.
 func readSource(name string, r io.Reader) source {
 	b, err := io.ReadAll(io.LimitReader(r, explain.MaxInput+1))
 	s := source{name: name, text: b, err: err}
 	if len(b) > explain.MaxInput {
 		s.text, s.rest = b[:explain.MaxInput], true
+		s.end, s.err = readEnd(b[explain.MaxInput:], r)
 	}
 	return s
+}
+
+// maxEnd is how much is kept of the end of a long input.
+const maxEnd = 64 << 10
+
+// readEnd returns the last maxEnd bytes of begun and what follows it in r.
+func readEnd(begun []byte, r io.Reader) ([]byte, error) {
+	end := append(make([]byte, 0, 2*maxEnd), begun...)
+	for {
+		if len(end) > maxEnd {
+			end = append(end[:0], end[len(end)-maxEnd:]...)
+		}
+		n, err := r.Read(end[len(end):cap(end)])
+		end = end[:len(end)+n]
+		if errors.Is(err, io.EOF) {
+			return end[max(0, len(end)-maxEnd):], nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
 }
 
 func textSource(arg string) source {
@@ -371,8 +421,18 @@ func (s source) explain(lang codes.Lang) explain.Result {
 		return explain.Result{Input: explain.Input{Name: s.name, Error: fmt.Sprintf("%s: %v", displayName(s.name), err)}}
 	}
 	r := explain.Explain(s.text, lang)
+	if r.Input.Kind == explain.KindText && !r.Recognised() && len(s.end) > 0 {
+		if e := explain.Explain(s.end, lang); e.Recognised() {
+			r = e
+		}
+	}
 	r.Input.Name = s.name
-	if s.rest {
+	switch {
+	case s.end != nil:
+		r.Input.Error = lang.Pick(
+			fmt.Sprintf("The input is long: only its first %d MiB and its last %d KiB were read.", explain.MaxInput>>20, maxEnd>>10),
+			fmt.Sprintf("入力が長いため、先頭の %d MiB と末尾の %d KiB だけを読みました。", explain.MaxInput>>20, maxEnd>>10))
+	case s.rest:
 		r.Input.Error = lang.Pick(
 			fmt.Sprintf("The input is long: only its first %d MiB were read.", explain.MaxInput>>20),
 			fmt.Sprintf("入力が長いため、先頭の %d MiB だけを読みました。", explain.MaxInput>>20))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -28,7 +29,24 @@ func openSource(name string, yield func(source) bool) bool {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
-	return readMails(name, f, size, yield)
+	r, packed, err := unpacked(f)
+	if err != nil {
+		return yield(source{name: name, err: err})
+	}
+	if packed {
+		size = 0
+	}
+	return readMails(name, r, size, yield)
+}
+
+// unpacked reads what gzip packed, as rotated logs are, as it was before.
+func unpacked(r io.Reader) (_ io.Reader, packed bool, err error) {
+	br := bufio.NewReader(r)
+	if head, _ := br.Peek(2); string(head) != "\x1f\x8b" {
+		return br, false, nil
+	}
+	z, err := gzip.NewReader(br)
+	return z, true, err
 }
 
 // readMails yields the mails of an mbox, numbered when there are several, or

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,5 +129,41 @@ func TestSplitFlags(t *testing.T) {
 		if diff := cmp.Diff(tt.inputs, inputs); !tt.fails && diff != "" {
 			t.Errorf("%q: inputs (-want +got):\n%s", tt.args, diff)
 		}
+	}
+}
+
+// Of a long output that is neither log nor mail the end is read as well; what
+// gzip packed is read as it was.
+func TestExplainLongOutput(t *testing.T) {
+	dull := strings.Repeat("Nothing of interest happens in this line.\n", explain.MaxInput/42+1000)
+	text := dull + "The connection to the server has failed. Server: 'pop.example.com', Port: 110, Socket Error: 10061, Error Number: 0x800CCC0E\n"
+	dir := t.TempDir()
+	plain, packed := filepath.Join(dir, "out"), filepath.Join(dir, "out.gz")
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{plain: []byte(text), packed: z.Bytes()} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{plain}, {packed}, {"-"}} {
+		var out, said bytes.Buffer
+		code := run(append([]string{"explain", "--lang", "en"}, args...), strings.NewReader(text), &out, &said)
+		if code != exitDone || !strings.HasPrefix(out.String(), "The input is long: only its first 4 MiB and its last 64 KiB were read.\nNothing answers on that port") {
+			t.Errorf("%v: exit %d: %.300s%s", args, code, out.String(), said.String())
+		}
+	}
+	var out, said bytes.Buffer
+	if err := os.WriteFile(packed, z.Bytes()[:z.Len()/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run([]string{"explain", packed}, nil, &out, &said); code != exitUsage || !strings.Contains(said.String(), "unexpected EOF") {
+		t.Errorf("cut off: exit %d: %s%s", code, out.String(), said.String())
 	}
 }

@@ -176,6 +176,7 @@ func Explain(raw []byte, lang codes.Lang) Result {
 		f.kind = KindCode
 	} else {
 		f.readText()
+		f = f.orEnd()
 	}
 	return f.result(lang)
 }

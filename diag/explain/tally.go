@@ -37,6 +37,7 @@ type Group struct {
 	Last      string `json:"last,omitempty"`
 	Top       []Name `json:"top,omitempty"` // the other side's hosts, most lines first
 	Sample    string `json:"sample"`
+	Words     string `json:"words,omitempty"` // of the sample: those that the cause rests on
 	Title     string `json:"title"`
 	Who       string `json:"who,omitempty"`
 	Temporary bool   `json:"temporary"`
@@ -154,6 +155,9 @@ func (t *tally) count(e *event, cause string, x *facts) {
 		g.best = candidate{cause: cause, confidence: 0.1}
 		if cs := x.candidates(); len(cs) > 0 {
 			g.best = cs[0]
+			if len(g.best.evidence) > 0 {
+				g.Words = g.best.evidence[0]
+			}
 		}
 		t.groups = append(t.groups, g)
 	}
@@ -169,12 +173,19 @@ func (t *tally) count(e *event, cause string, x *facts) {
 	if e.client != "" && e.relay == "" {
 		g.outsider++
 	}
-	if name := cmp.Or(e.relay, e.client, domainPart(e.recipient)); name != "" {
+	name := cmp.Or(e.relay, e.client, domainPart(e.recipient))
+	if oneMailbox[cause] {
+		name = cmp.Or(e.recipient, name)
+	}
+	if name != "" {
 		if _, counted := g.names[name]; counted || len(g.names) < maxNames {
 			g.names[name]++
 		}
 	}
 }
+
+// oneMailbox are causes that lie in a mailbox: its owner counts, not the host.
+var oneMailbox = map[string]bool{"mailbox-full": true, "mailbox-locked": true, "mailbox-damaged": true, "account-blocked": true}
 
 func domainPart(address string) string {
 	_, domain, _ := strings.Cut(address, "@")

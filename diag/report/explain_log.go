@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"mailsrv/diag/explain"
 )
 
@@ -48,6 +50,9 @@ func (p *Printer) group(g *explain.Group, width int) {
 	hang := width + 2
 	p.Labelled(0, fmt.Sprintf("%*d", width, g.Count), hang, g.Title+"  "+p.Faint("["+g.Cause+"]"))
 	var about []string
+	if g.Last != "" && g.Count > 1 {
+		about = append(about, p.Lang.Pick("last ", "最後は ")+g.Last)
+	}
 	for _, n := range g.Top {
 		about = append(about, fmt.Sprintf("%s (%d)", n.Name, n.Count))
 	}
@@ -57,6 +62,9 @@ func (p *Printer) group(g *explain.Group, width int) {
 	if len(about) > 0 {
 		p.Labelled(hang, "", hang, p.cut(strings.Join(about, ", "), hang))
 	}
-	sample := strings.Repeat(" ", hang) + g.Sample
-	fmt.Fprintln(p.W, p.Faint(p.cut(sample, 0)))
+	sample := g.Sample
+	if room := p.width() - hang; p.Height > 0 && !p.Verbose && g.Words != "" && ansi.StringWidth(sample) > room {
+		sample = p.cut(strings.TrimSpace(g.First+"  "+g.Words), hang) // the rest of the line says less
+	}
+	fmt.Fprintln(p.W, p.Faint(strings.Repeat(" ", hang)+p.cut(sample, hang)))
 }

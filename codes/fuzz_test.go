@@ -1,0 +1,35 @@
+package codes
+
+import (
+	"strings"
+	"testing"
+)
+
+// Whatever a server says: no panic, no entry twice, and what is found stands in
+// the text as it is folded.
+func FuzzMatchText(f *testing.F) {
+	for _, s := range []string{"550 5.1.1 User unknown", "-ERR [IN-USE] lock busy!", "メールボックスがいっぱいです", "Ｍａｉｌｂｏｘ　ｆｕｌｌ", "\xff\x00", "[ ***]Server error: [10054]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 1<<14 {
+			return
+		}
+		seen := map[string]bool{}
+		for _, m := range MatchText(s) {
+			if seen[m.Entry.Code] {
+				t.Fatalf("%s twice", m.Entry.Code)
+			}
+			seen[m.Entry.Code] = true
+		}
+		folded := Fold(s)
+		if again := Fold(folded); again != folded {
+			t.Fatalf("folding %q twice: %q, then %q", s, folded, again)
+		}
+		_ = Known(s)
+		if len(Suggest(s, 4)) > 4 || len(SuggestSimulations(s, 3)) > 3 {
+			t.Fatalf("too many suggestions for %q", s)
+		}
+		_, _ = ParseLang(strings.ToLower(s))
+	})
+}
