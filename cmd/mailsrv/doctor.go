@@ -43,6 +43,7 @@ type doctorRun struct {
 	watch                           bool
 	every                           time.Duration
 	html, bundle                    string
+	host                            hostFlags
 }
 
 func doctorCommand(a *app) *cobra.Command {
@@ -56,6 +57,10 @@ what to do about it. The first failure is what to repair first.
 The stages follow the order that finds faults fastest: "local" looks at the
 server machine itself over 127.0.0.1, "lan" adds its own addresses, "internet"
 adds DNS and mail hosts. Naming checks runs only these.
+
+With --host a server somewhere is looked at as it is seen from here: its name,
+the ports that answer, TLS, certificate, and with --user the login. Whether it
+relays is tried only when the check "relay" is named.
 
 On a machine with Postfix, Exim, Dovecot or sendmail these are examined, too.
 
@@ -74,6 +79,7 @@ Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
   mailsrv doctor locks --spool /var/spool/mail
   mailsrv doctor --send-matrix taro@example.jp --send-matrix hanako@example.net
   mailsrv doctor --fix --dry-run
+  mailsrv doctor --host mail.example.com --user taro --password-stdin < password.txt
   mailsrv doctor --report mail-trouble.zip`,
 		ValidArgs: checkNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,6 +92,7 @@ Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&d.stage, "stage", "internet", "how far to look: `local|lan|internet`")
+	d.host.register(f)
 	f.StringSliceVar(&d.only, "only", nil, "run only this `check` (repeatable)")
 	f.StringSliceVar(&d.skip, "skip", nil, "leave this `check` out (repeatable)")
 	f.BoolVar(&d.list, "list", false, "list the checks")
@@ -111,7 +118,7 @@ Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
 
 func checkNames() []string {
 	var out []string
-	for _, c := range doctor.Checks() {
+	for _, c := range slices.Concat(doctor.Checks(), doctor.HostChecks()) {
 		out = append(out, c.Name)
 	}
 	return out
@@ -130,11 +137,22 @@ func (d *doctorRun) printList() error {
 		t := codes.FindingOf(c.Name + ".ok")
 		rows = append(rows, row{c.Name, c.Stage.String(), d.lang.Pick(t.En.Meaning, t.Ja.Meaning)})
 	}
+	for _, c := range doctor.HostChecks() {
+		t := codes.FindingOf("probe.ok")
+		if id := hostOK[c.Name]; id != "" {
+			t = codes.FindingOf(id)
+		}
+		rows = append(rows, row{c.Name, "host", d.lang.Pick(t.En.Meaning, t.Ja.Meaning)})
+	}
 	if d.json {
 		return report.JSON(d.stdout, rows, true)
 	}
 	p := d.printer()
-	for _, r := range rows {
+	for i, r := range rows {
+		if r.Stage == "host" && rows[i-1].Stage != "host" {
+			p.Blank()
+			p.Line(0, d.lang.Pick("With --host:", "--host を付けたとき:"))
+		}
 		p.Labelled(0, r.Name, 14, d.lang.Pick("ok: ", "正常: ")+r.OK)
 	}
 	return nil
@@ -198,7 +216,12 @@ func (d *doctorRun) options() (opt doctor.Options, err error) {
 	if (d.dryRun || d.doIt) && !d.fix {
 		return opt, usagef("--dry-run and --yes belong to --fix")
 	}
+	login, err := d.host.check(d)
+	if err != nil {
+		return opt, err
+	}
 	opt = doctor.Options{
+		Host: d.host.host, Login: login,
 		ConfigFile: config.Find(d.configFile), Only: d.only, Skip: d.skip, Spools: d.spools, Timeout: d.timeout, Built: built(),
 	}
 	if opt.Stage, err = doctor.ParseStage(d.stage); err != nil {

@@ -32,6 +32,8 @@ type Case struct {
 	Addresses []netip.Addr // of this machine, without loopback
 	Accounts  *account.Files
 
+	remote remoteHost // the server of Options.Host
+
 	selected []Check
 	untried  int // accounts whose passwords were not tried for want of time
 
@@ -40,6 +42,9 @@ type Case struct {
 }
 
 func newCase(opt Options, selected []Check) *Case {
+	if opt.Host != "" {
+		opt.ConfigFile = "" // it is about this machine
+	}
 	c := &Case{Options: opt, selected: selected}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout

@@ -57,6 +57,9 @@ type Options struct {
 	Stage      Stage
 	Only, Skip []string // names of checks; Only wins over the stage
 
+	Host  string // a server elsewhere to look at instead of this machine; name or address
+	Login Login  // how to log in there; without a user nobody logs in
+
 	Spools    []string         // mbox spools to look at instead of the usual places
 	Resolvers []netip.AddrPort // instead of the configured or the system's
 	DialMap   *dial.Map        // tests and labs: where connections to other machines lead
@@ -146,6 +149,7 @@ func Checks() []Check {
 // Report is the document of doctor.
 type Report struct {
 	Stage    string         `json:"stage"`
+	Host     string         `json:"host,omitempty"` // a server elsewhere; else this machine
 	Config   string         `json:"config,omitempty"`
 	Server   Server         `json:"server"`
 	Checks   []CheckResult  `json:"checks"`
@@ -192,7 +196,7 @@ func (r *Report) ExitCode(strict bool) int {
 	if r.Summary.Fail > 0 || strict && r.Summary.Warn > 0 {
 		return ExitFailed
 	}
-	if r.Summary.Warn == 0 && len(r.named) > 0 {
+	if r.Summary.Warn == 0 && (len(r.named) > 0 || r.Host != "") {
 		skipped := slices.ContainsFunc(r.Checks, func(c CheckResult) bool { return c.Status == diag.Skip && slices.Contains(r.named, c.Name) })
 		if skipped || r.Summary.OK+r.Summary.Info == 0 {
 			return ExitUnknown

@@ -25,9 +25,11 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	c := newCase(opt, selected)
 	results := runAll(ctx, c, selected)
 
-	r := &Report{Stage: opt.Stage.String(), Config: c.Config.File, named: opt.Only,
-		Server: Server{Running: c.Running, Hidden: c.Hidden}, Findings: []diag.Finding{}, Checks: []CheckResult{}}
-	if c.Running {
+	r := &Report{Stage: opt.Stage.String(), Host: opt.Host, named: opt.Only, Findings: []diag.Finding{}, Checks: []CheckResult{}}
+	if opt.Host == "" {
+		r.Config, r.Server = c.Config.File, Server{Running: c.Running, Hidden: c.Hidden}
+	}
+	if c.Running && opt.Host == "" {
 		r.Server.PID, r.Server.Version = c.Server.PID, c.Server.Version
 	}
 	results = consequences(results)
@@ -39,6 +41,9 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		r.Findings = append(r.Findings, results[i].findings...)
 	}
 	r.Findings = mergeSkipped(unique(r.Findings))
+	if opt.Host != "" {
+		r.Findings = onlyFirst(r.Findings)
+	}
 	sortFindings(r.Findings)
 	r.Summary = diag.Summarize(r.Findings)
 	return r, nil
@@ -63,13 +68,17 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // choose picks the checks to run.
 func choose(opt Options) ([]Check, error) {
+	all, of := Checks(), ""
+	if opt.Host != "" {
+		all, of = hostChecks, " of another host"
+	}
 	for _, name := range slices.Concat(opt.Only, opt.Skip) {
-		if _, ok := registered[name]; !ok {
-			return nil, fmt.Errorf("there is no check %q: doctor --list names them", name)
+		if !slices.ContainsFunc(all, func(c Check) bool { return c.Name == name }) {
+			return nil, fmt.Errorf("there is no check %q%s: doctor --list names them", name, of)
 		}
 	}
 	var out []Check
-	for _, c := range Checks() {
+	for _, c := range all {
 		wanted := c.Stage <= opt.Stage && c.Asked == nil || c.Asked != nil && c.Asked(opt)
 		if len(opt.Only) > 0 {
 			wanted = slices.Contains(opt.Only, c.Name)

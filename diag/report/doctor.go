@@ -48,6 +48,9 @@ func (p *Printer) Doctor(r *doctor.Report, quiet bool) {
 // head says what was examined.
 func (p *Printer) head(r *doctor.Report) string {
 	pick := p.Lang.Pick
+	if r.Host != "" {
+		return fmt.Sprintf(pick("%s, as it is seen from here", "%s をこのマシンから検査"), r.Host)
+	}
 	config := r.Config
 	if config == "" {
 		config = pick("defaults", "既定値")

@@ -17,7 +17,7 @@ func examined(t *testing.T) *doctor.Report {
 		diag.New("port.wrong_service", "pop3 127.0.0.1:110", diag.Evidence{
 			"listener": "pop3", "address": "127.0.0.1:110", "pid": 1, "greeting": "<script>alert(1)</script>\x1b]0;x\a"}),
 		diag.New("check.skipped", "loop", diag.Evidence{"because": "server.not_running"}),
-		diag.New("ports.ok", "", diag.Evidence{"running": true}),
+		diag.New("ports.ok", "", diag.Evidence{"running": true, "listen": []string{"pop3 127.0.0.1:110"}}),
 	}, Ignored: 1}
 	if err := diag.Localize(r.Findings, codes.English); err != nil {
 		t.Fatal(err)
