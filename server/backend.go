@@ -11,6 +11,7 @@ import (
 	"mailsrv/server/address"
 	"mailsrv/server/policy"
 	"mailsrv/server/queue"
+	"mailsrv/server/quota"
 	"mailsrv/server/smtp"
 	"mailsrv/server/store"
 )
@@ -20,6 +21,8 @@ type backend struct {
 	policy *policy.Policy
 	store  store.Store
 	queue  *queue.Queue
+	meter  *quota.Meter // nil: mailboxes have no limit
+	warn   func(a account.Account, used, limit int64)
 	log    *slog.Logger
 }
 
@@ -41,11 +44,17 @@ type transaction struct {
 	boxes   []store.Box       // local recipients
 	out     []queue.Recipient // the others, and local ones whose delivery is to be confirmed
 	sentOn  []forward         // of local recipients
+	owners  []account.Account // of boxes
+
+	accepted []address.Address
+	found    []policy.Trace // what rules found and let pass
+	marks    []policy.Trace
+	spared   bool // the rules for headers
 }
 
 func (t *transaction) Mail(from smtp.Sender) (address.Address, smtp.Reply) {
 	t.from = from
-	t.request.Sender = from.Address
+	t.request.Sender, t.request.Size = from.Address, from.Size
 	d := t.policy.Sender(t.request)
 	if d.Verdict != policy.Accept {
 		t.log.Warn("sender refused", "from", from.Address.String(), "rule", d.Rule, "reply", d.Reply())
@@ -58,12 +67,16 @@ func (t *transaction) Rcpt(to smtp.Recipient) (address.Address, smtp.Reply) {
 	t.request.Recipient = to.Address
 	d := t.policy.Recipient(t.request)
 	if d.Verdict != policy.Accept {
-		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.Address.String(), "rule", d.Rule, "why", d.Rules[len(d.Rules)-1].Why, "reply", d.Reply())
+		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.Address.String(), "rule", d.Rule, "why", d.Why(), "reply", d.Reply())
+	}
+	t.noted(d)
+	if d.Verdict == policy.Accept {
+		t.accepted = append(t.accepted, d.Recipient)
 	}
 	for _, a := range d.Boxes {
 		// Two addresses of one person are one copy.
 		if box := boxOf(a); !slices.Contains(t.boxes, box) {
-			t.boxes = append(t.boxes, box)
+			t.boxes, t.owners = append(t.boxes, box), append(t.owners, a)
 		}
 	}
 	for _, r := range d.Forwards {
@@ -135,18 +148,22 @@ type message struct {
 	queued *queue.Incoming // nil without others
 	copies []*queue.Incoming
 	header header
+
+	size    int64
+	refused *smtp.Reply // by its header
 }
 
 // Write implements smtp.Message. The header is held back until it is complete. A
 // failed write shows again in Commit.
 func (m *message) Write(p []byte) (int, error) {
-	if m.header.done {
+	m.size += int64(len(p))
+	switch {
+	case m.refused != nil:
+		return len(p), nil
+	case m.header.done:
 		return m.pass(p)
-	}
-	if m.header.add(p) {
-		if _, err := m.pass(m.header.octets); err != nil {
-			return 0, err
-		}
+	case m.header.add(p):
+		return len(p), m.judge()
 	}
 	return len(p), nil
 }
@@ -175,10 +192,13 @@ func (m *message) Commit() smtp.Reply {
 	var err error
 	if !m.header.done { // a message without a body
 		m.header.done = true
-		_, err = m.pass(m.header.octets)
+		err = m.judge()
 	}
-	if reply := m.t.goesRound(&m.header); reply != nil {
-		return *reply
+	if m.refused == nil {
+		m.refused = m.noRoom()
+	}
+	if m.refused != nil {
+		return *m.refused
 	}
 	for _, c := range m.copies {
 		if err == nil {
@@ -203,6 +223,7 @@ func (m *message) Commit() smtp.Reply {
 		return m.t.diskFailed(err)
 	}
 	if m.stored != nil {
+		m.counted()
 		names := make([]string, len(m.t.boxes))
 		for i, b := range m.t.boxes {
 			names[i] = b.String()

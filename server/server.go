@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"mailsrv/server/policy"
 	"mailsrv/server/pop3"
 	"mailsrv/server/queue"
+	"mailsrv/server/quota"
 	"mailsrv/server/smtp"
 	"mailsrv/server/store"
 )
@@ -40,6 +42,9 @@ type Server struct {
 	lock     *store.Lock
 	accounts *account.Files
 	guard    *account.Guard // accounts for logins
+	policy   *policy.Policy
+	meter    *quota.Meter
+	lang     codes.Lang // of notices
 	store    store.Store
 	client   *deliver.Client
 	queue    *queue.Queue
@@ -90,6 +95,9 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 	maildirs := store.New(cfg.DataDir)
 	maildirs.Keep = cfg.Mailbox.KeepDeleted
 	s.store = maildirs
+	s.meter, s.lang = quota.New(cfg.DataDir, cfg.Mailbox.Quota), lang
+	s.policy = policy.New(cfg, s.accounts)
+	s.policy.Rooms, s.policy.Log = s.meter, log
 	s.group = &conn.Group{
 		Limits: conn.Limits{Total: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP, Idle: cfg.Limits.IdleTimeout},
 		Log:    log,
@@ -231,13 +239,21 @@ func (s *Server) announce() error {
 	})
 }
 
+// popLogin opens relaying for the client of a POP login where that is on.
+func (s *Server) popLogin(user string, client netip.Addr) {
+	if s.policy.Passes != nil {
+		s.policy.Passes.LoggedIn(user, client, s.log)
+	}
+}
+
 func (s *Server) handler(l config.Listener) conn.Handler {
 	c := s.cfg
 	log := s.log
 	switch l.Service {
 	case config.POP3, config.POP3S:
 		return &pop3.Server{
-			Service: l.Service, Hostname: c.Hostname,
+			LoggedIn: s.popLogin,
+			Service:  l.Service, Hostname: c.Hostname,
 			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
 			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Store: s.store, Log: log,
 			// RFC 1939 3 asks for ten minutes where SMTP makes do with five.
@@ -248,7 +264,7 @@ func (s *Server) handler(l config.Listener) conn.Handler {
 			Service: l.Service, Hostname: c.Hostname,
 			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
 			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Log: log,
-			Backend: &backend{policy: policy.New(c, s.accounts), store: s.store, queue: s.queue, log: log},
+			Backend: &backend{policy: s.policy, store: s.store, queue: s.queue, meter: s.meter, warn: s.warnFull, log: log},
 			Limits:  smtp.Limits{MessageSize: c.Limits.MessageSize, Recipients: c.Limits.Recipients, AuthFailures: c.Limits.AuthFailures, Idle: c.Limits.IdleTimeout},
 		}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -44,7 +45,31 @@ func (l *loader) missing() Problems {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		ps = append(ps, Problem{Kind: BadValue, Key: "tls", Message: "cert and key belong together: one of them is missing"})
 	}
+	ps = append(ps, l.openRelay()...)
+	ps = append(ps, l.ruleProblems()...)
 	return append(ps, l.outgoing()...)
+}
+
+// openRelay finds networks so wide that strangers are in them.
+func (l *loader) openRelay() (ps Problems) {
+	tooWide := func(line int, key string, nets []netip.Prefix) {
+		for _, n := range nets {
+			least := 8
+			if n.Addr().Is6() {
+				least = 16
+			}
+			if n.Bits() < least {
+				ps = append(ps, Problem{Kind: BadValue, Line: line, Key: key, Value: quoted(n.String()),
+					Message: fmt.Sprintf("makes an open relay: so wide a network holds strangers; at least /%d, and best only your own", least)})
+			}
+		}
+	}
+	v := l.places["relay.networks"]
+	tooWide(v.line, "relay.networks", l.c.Relay.Networks)
+	for _, c := range l.c.Relay.Clients {
+		tooWide(c.Line, "relay.client", c.Networks)
+	}
+	return ps
 }
 
 // outgoing finds settings of outgoing mail that do not go together.

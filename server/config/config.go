@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"time"
+
+	"mailsrv/server/address"
 )
 
 // Names of the services that can listen.
@@ -39,6 +41,9 @@ type Config struct {
 	Auth     Auth
 	Limits   Limits
 	Mailbox  Mailbox
+	Checks   Checks
+	Rules    []Rule
+	DNSBLs   []DNSBL
 	Log      Log
 	Doctor   Doctor
 }
@@ -60,6 +65,10 @@ type Relay struct {
 	Networks  []netip.Prefix // may send without a login
 	SmartHost string         // "host:port" that takes all mail; empty: each domain's own mail hosts (MX)
 	Auth      RelayAuth
+
+	PopBeforeSMTP time.Duration     // how long a POP login opens relaying for its address; 0: never
+	BackupMX      []address.Pattern // domains taken from anybody and passed on to their own mail hosts
+	Clients       []RelayClient
 }
 
 // RelayAuth is how this server logs in at the smart host; without a username it
@@ -81,6 +90,7 @@ type Retry struct {
 type Auth struct {
 	Mechanisms []string // SASL names in the order they are announced
 	RequireTLS bool     // on addresses other than loopback
+	SendAs     []SendAs
 }
 
 // Limits bound what clients may take.
@@ -148,6 +158,7 @@ func base() *Config {
 			IdleTimeout:      5 * time.Minute,
 		},
 		Mailbox: Mailbox{KeepDeleted: 14 * 24 * time.Hour},
+		Checks:  Checks{HELOSyntax: LogOnly, HELOFQDN: Off, HELOOwn: LogOnly, SenderFQDN: LogOnly, SenderDNS: Off, SenderOwn: Off, MessageID: Off},
 		Log:     Log{Level: "info"},
 	}
 }

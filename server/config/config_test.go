@@ -105,6 +105,7 @@ subject = "/var"
 		Auth:    Auth{Mechanisms: []string{"LOGIN", "PLAIN"}},
 		Limits:  Limits{MessageSize: 25 << 20, Connections: 2000, ConnectionsPerIP: 5, Recipients: 10, AuthFailures: 3, IdleTimeout: 90 * time.Minute},
 		Mailbox: Mailbox{KeepDeleted: 72 * time.Hour},
+		Checks:  base().Checks,
 		Log:     Log{Level: "debug", File: filepath.FromSlash("/etc/mailsrv/log/mail.log")},
 		Doctor: Doctor{Ignore: []Ignore{
 			{ID: "port.one_family", Reason: "no IPv6 here", Until: time.Date(2030, 12, 31, 0, 0, 0, 0, time.UTC)},

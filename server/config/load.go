@@ -196,7 +196,7 @@ func (l *loader) walk(data []byte) {
 		case unstable.Table, unstable.ArrayTable:
 			table = l.keyOf(e)
 			skip = !l.enter(table, e.Kind == unstable.ArrayTable, e)
-			if e.Kind == unstable.ArrayTable || table == "doctor.ignore" {
+			if e.Kind == unstable.ArrayTable || arrays[table] != nil {
 				table += "[]"
 			}
 		case unstable.KeyValue:
@@ -218,8 +218,8 @@ func (l *loader) keyOf(e *unstable.Node) string {
 // enter checks a table's name and makes room for one more array table.
 func (l *loader) enter(table string, array bool, e *unstable.Node) bool {
 	line, col := l.at(firstKey(e))
-	if array && table == "doctor.ignore" {
-		l.c.Doctor.Ignore = append(l.c.Doctor.Ignore, Ignore{})
+	if begin := arrays[table]; array && begin != nil {
+		begin(l.c, line)
 		return true
 	}
 	for _, s := range settings {
@@ -271,7 +271,10 @@ func (l *loader) setting(key string, n *unstable.Node, line, col int) {
 	s := settings[i]
 	l.places[key] = v
 	if s.set != nil {
-		l.fault(key, v, s.set(l.c, v))
+		f := s.set(l.c, v)
+		if l.fault(key, v, f); f.kind != "" {
+			return
+		}
 	}
 	if s.item == nil {
 		return

@@ -41,7 +41,7 @@ func (f fault) meant(suggestion string) fault {
 // settings is every key that may stand in a file. Array tables are named with
 // "[]". Keys of later versions are known so that they are not taken for
 // mistakes; their neutral value, the one that asks for nothing, is accepted.
-var settings = []setting{
+var settings = append([]setting{
 	{key: "hostname", set: func(c *Config, v value) fault {
 		f := text(&c.Hostname)(v)
 		if f.kind != "" || c.Hostname == "" {
@@ -72,8 +72,10 @@ var settings = []setting{
 	{key: "dns.servers", item: addResolver},
 
 	{key: "relay.allow", set: func(c *Config, v value) fault { return flag(&c.Relay.Allow)(v) }},
-	{key: "relay.networks", item: addNetwork},
-	{key: "relay.pop_before_smtp", set: later(`"0s"`)},
+	{key: "relay.networks", item: networks(func(c *Config) *[]netip.Prefix { return &c.Relay.Networks })},
+	{key: "relay.pop_before_smtp", set: func(c *Config, v value) fault {
+		return duration(&c.Relay.PopBeforeSMTP, 0, 24*time.Hour)(v)
+	}},
 	{key: "relay.smart_host", set: smartHost},
 	{key: "relay.auth.username", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Username)(v) }},
 	{key: "relay.auth.password", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Password)(v) }, secret: true},
@@ -112,7 +114,7 @@ var settings = []setting{
 	{key: "doctor.ignore[].subject", set: func(c *Config, v value) fault { return text(&c.Doctor.last().Subject)(v) }},
 	{key: "doctor.ignore[].reason", set: func(c *Config, v value) fault { return text(&c.Doctor.last().Reason)(v) }},
 	{key: "doctor.ignore[].until", set: func(c *Config, v value) fault { return day(&c.Doctor.last().Until)(v) }},
-}
+}, ruleSettings...)
 
 func (d *Doctor) last() *Ignore { return &d.Ignore[len(d.Ignore)-1] }
 
@@ -291,11 +293,10 @@ func addResolver(c *Config, v value) fault {
 	return fault{}
 }
 
-func addNetwork(c *Config, v value) fault {
+func network(v value) (netip.Prefix, fault) {
 	p, likely, err := ParseNetwork(v.text)
 	if err == nil && v.kind == stringValue {
-		c.Relay.Networks = append(c.Relay.Networks, p)
-		return fault{}
+		return p, fault{}
 	}
 	_, _, accepted := ParseNetwork("")
 	if err == nil {
@@ -305,7 +306,7 @@ func addNetwork(c *Config, v value) fault {
 	if len(likely) > 0 {
 		f.suggestion = `"` + strings.Join(likely, `", "`) + `"`
 	}
-	return f
+	return netip.Prefix{}, f
 }
 
 // Mechanisms are the SASL mechanisms that can be switched on.

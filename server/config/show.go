@@ -46,6 +46,8 @@ func (c *Config) TOML() string {
 	table("relay")
 	line("allow", strconv.FormatBool(c.Relay.Allow))
 	line("networks", list(c.Relay.Networks))
+	line("backup_mx", list(c.Relay.BackupMX))
+	line("pop_before_smtp", tomlString(FormatDuration(c.Relay.PopBeforeSMTP)))
 	line("smart_host", tomlString(c.Relay.SmartHost))
 	if a := c.Relay.Auth; a != (RelayAuth{}) {
 		table("relay.auth")
@@ -83,6 +85,11 @@ func (c *Config) TOML() string {
 	table("log")
 	line("level", tomlString(c.Log.Level))
 	line("file", tomlString(c.Log.File))
+	table("checks")
+	for _, k := range c.Checks.Each() {
+		line(k.Name, tomlString(string(k.Action)))
+	}
+	c.showRules(&b)
 	for _, i := range c.Doctor.Ignore {
 		b.WriteString("\n[[doctor.ignore]]\n")
 		line("id", tomlString(i.ID))
@@ -161,6 +168,8 @@ servers = []                    # "192.0.2.53" or "192.0.2.53:53"; empty: the sy
 [relay]
 allow = true                    # false: receive only
 networks = []                   # may relay without a login, such as "192.168.1.0/24"
+backup_mx = []                  # domains of others that are taken and passed on to them
+pop_before_smtp = "0s"          # how long a POP login lets its address send without one; "0s": never
 smart_host = ""                 # "smtp.example.net:587" takes all mail; empty: straight to each domain's mail hosts
 
 # [relay.auth]                  # only when the smart host wants a login
@@ -187,6 +196,16 @@ idle_timeout = "5m"             # per command; POP3 waits twice as long (RFC 193
 [mailbox]
 quota = ""                      # "1GB": how large each mailbox may become; "mailsrv user quota" sets it for one
 keep_deleted = "14d"            # so long deleted mail can be brought back: mailsrv mailbox undelete; "0s": not at all
+
+[checks]                        # of mail from strangers: "reject", "mark" (X-Mailsrv-Mark), "log" or "off"
+helo_syntax = "log"             # the HELO name cannot be one
+helo_fqdn = "off"               # it is no full name
+helo_own = "log"                # it is this server's own
+sender_fqdn = "log"             # the sender's domain is no full name
+sender_dns = "off"              # it does not exist or takes no mail (asks the DNS)
+sender_own = "off"              # it is a local domain, and nobody has logged in
+message_id = "off"              # the Message-ID is missing or none
+# [[relay.client]], [[auth.send_as]], [[rule]] and [[dnsbl]]: see docs/relay.md
 
 [log]
 level = "info"                  # debug, info, warn, error

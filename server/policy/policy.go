@@ -1,12 +1,18 @@
 // Package policy decides who may send what to whom, and explains each decision
-// by the rules it went through. It only decides: it reads accounts, and
-// neither keeps nor sends anything. The server asks it for every sender and
-// recipient; relay-test asks it the same offline.
+// by the rules it went through. It only decides: it reads accounts and asks the
+// DNS, and neither keeps nor sends anything. The server asks it for every
+// sender, recipient and header; relay-test asks it the same offline.
+//
+// Whether a recipient is taken at all comes first (relay.go): one of ours; then
+// whoever has logged in, sits in a trusted network, or has fetched mail a moment
+// ago; then the domains and clients that the configuration names; else it is
+// refused. What would be taken then goes through the administrator's rules
+// (rules.go), and mail from strangers through the checks (checks.go) and the
+// lists of junk senders (dnsbl.go).
 package policy
 
 import (
-	"errors"
-	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -15,6 +21,7 @@ import (
 	"mailsrv/server/account"
 	"mailsrv/server/address"
 	"mailsrv/server/config"
+	"mailsrv/server/deliver"
 )
 
 // Verdict is how a decision comes out.
@@ -35,6 +42,7 @@ type Request struct {
 	Sender    address.Address
 	Recipient address.Address
 	User      string // address of the account that has logged in; empty for a stranger
+	Size      int64  // octets that the client has announced; 0 when it has not
 }
 
 // Decision is the answer and how it came about.
@@ -51,13 +59,16 @@ type Decision struct {
 	Boxes     []account.Account // whose mailboxes take the message
 	Forwards  []account.Remote  // copies that go to other hosts, because a local address is forwarded there
 	Out       bool              // accepted, to be sent to another host
+	Marks     []Trace           // what the message is to be marked with
+	Allowed   bool              // a rule spares it the rules and checks that follow
 }
 
 // Trace is one rule that was asked.
 type Trace struct {
-	Rule    string `json:"rule"`
-	Matched bool   `json:"matched"`
-	Why     string `json:"why"`
+	Rule    string        `json:"rule"`
+	Matched bool          `json:"matched"`
+	Why     string        `json:"why"`
+	Action  config.Action `json:"action,omitempty"` // of a matched rule or check
 }
 
 // Reply is the SMTP reply as one line.
@@ -65,16 +76,57 @@ func (d Decision) Reply() string {
 	return strconv.Itoa(d.Code) + " " + d.Enhanced + " " + d.Text
 }
 
+// Why is the trace of the rule that decided.
+func (d Decision) Why() string {
+	if i := slices.IndexFunc(d.Rules, func(t Trace) bool { return t.Rule == d.Rule }); i >= 0 {
+		return d.Rules[i].Why
+	}
+	if n := len(d.Rules); n > 0 {
+		return d.Rules[n-1].Why
+	}
+	return ""
+}
+
+// Rooms tells how much mailboxes can still take; *quota.Meter is one.
+type Rooms interface {
+	Room(account.Account) (octets int64, limited bool, err error)
+	Limit(account.Account) int64
+}
+
 // Policy holds what the rules look at.
 type Policy struct {
+	Hostname string
 	Networks []netip.Prefix
 	Relay    bool // false: receive only
+	BackupMX []address.Pattern
+	Clients  []config.RelayClient
+	SendAs   []config.SendAs
+	Rules    []config.Rule
+	Checks   config.Checks
 	Accounts account.Directory
+	Passes   *Passes // POP before SMTP; nil: off
+	Rooms    Rooms   // nil: mailboxes have no limit
+	Log      *slog.Logger
+
+	dns   *dnsCache
+	lists []*list
 }
 
 // New takes from a configuration what the rules look at.
 func New(c *config.Config, accounts account.Directory) *Policy {
-	return &Policy{Networks: c.Relay.Networks, Relay: c.Relay.Allow, Accounts: accounts}
+	p := &Policy{
+		Hostname: c.Hostname, Networks: c.Relay.Networks, Relay: c.Relay.Allow, BackupMX: c.Relay.BackupMX,
+		Clients: c.Relay.Clients, SendAs: c.Auth.SendAs, Rules: c.Rules, Checks: c.Checks,
+		Accounts: accounts, Log: slog.New(slog.DiscardHandler),
+		dns: newDNSCache(deliver.NewResolver(c.DNS.Servers)),
+	}
+	if c.Relay.PopBeforeSMTP > 0 {
+		p.Passes = OpenPasses(c.DataDir, c.Relay.PopBeforeSMTP)
+	}
+	for _, d := range c.DNSBLs {
+		p.lists = append(p.lists, &list{DNSBL: d})
+	}
+	return p
 }
 
 // rule looks at a request and says why it matches or not. A rule that decides
@@ -82,19 +134,6 @@ func New(c *config.Config, accounts account.Directory) *Policy {
 type rule struct {
 	name string
 	ask  func(p *Policy, r *Request) (matched bool, why string, d *Decision)
-}
-
-var senderRules = []rule{
-	{"submission.login", submissionLogin},
-	{"sender.domain", senderDomain},
-	{"sender.own", senderOwn},
-}
-
-var recipientRules = []rule{
-	{"recipient.local", recipientLocal},
-	{"user.authenticated", userAuthenticated},
-	{"network.trusted", networkTrusted},
-	{"relay.denied", relayDenied},
 }
 
 // Decide judges sender and recipient: what relay-test asks.
@@ -115,7 +154,17 @@ func (p *Policy) Sender(r Request) Decision {
 }
 
 // Recipient judges an address of RCPT TO, for a sender that was accepted.
-func (p *Policy) Recipient(r Request) Decision { return p.run(recipientRules, &r) }
+func (p *Policy) Recipient(r Request) Decision {
+	d := p.run(recipientRules, &r)
+	if d.Verdict != Accept {
+		return d
+	}
+	p.ownRules(&d, &r)
+	if d.Verdict == Accept && !d.Allowed && p.stranger(&r) && !p.required(&r) {
+		p.check(&d, &r)
+	}
+	return d
+}
 
 // run asks rules in order until one decides. Where none does, nothing speaks
 // against it.
@@ -123,7 +172,7 @@ func (p *Policy) run(rules []rule, r *Request) Decision {
 	var traces []Trace
 	for _, rule := range rules {
 		matched, why, d := rule.ask(p, r)
-		traces = append(traces, Trace{rule.name, matched, why})
+		traces = append(traces, Trace{Rule: rule.name, Matched: matched, Why: why})
 		if d != nil {
 			if d.Rule == "" {
 				d.Rule = rule.name
@@ -142,154 +191,77 @@ func accept(enhanced, text string) *Decision {
 }
 
 func reject(code int, enhanced, text string) *Decision {
-	return &Decision{Verdict: Reject, Code: code, Enhanced: enhanced, Text: text}
-}
-
-// submissionLogin: RFC 6409 4.3.
-func submissionLogin(_ *Policy, r *Request) (bool, string, *Decision) {
-	switch {
-	case r.Listener != config.Submission && r.Listener != config.Submissions:
-		return false, "listener " + r.Listener + " takes mail from other servers too", nil
-	case r.User != "":
-		return false, "logged in as " + r.User, nil
-	}
-	return true, "listener " + r.Listener + " is for users who log in", reject(530, "5.7.0", "Authentication required")
-}
-
-// senderDomain completes or refuses a sender without a domain.
-func senderDomain(p *Policy, r *Request) (bool, string, *Decision) {
-	switch {
-	case r.Sender.IsNull():
-		return false, "the null sender of bounces", nil
-	case r.Sender.Domain != "":
-		return false, "the sender has a domain", nil
-	case r.User != "":
-		r.Sender.Domain = p.mainDomain()
-		return true, "completed to " + r.Sender.String(), nil
-	}
-	return true, "a sender from outside needs a domain", reject(553, "5.1.7", "Sender address needs a domain: <user@example.com>")
-}
-
-// senderOwn keeps users from sending in the name of others.
-func senderOwn(p *Policy, r *Request) (bool, string, *Decision) {
-	switch {
-	case r.User == "":
-		return false, "not logged in", nil
-	case r.Sender.IsNull():
-		return true, "anybody may send a bounce or a receipt", nil
-	}
-	if p.local(r.Sender.Domain) != "" {
-		own := strings.ToLower(r.Sender.Local) + "@" + p.local(r.Sender.Domain)
-		route, err := p.Accounts.Resolve(r.Sender.Local, p.local(r.Sender.Domain))
-		if err != nil && own != r.User && !errors.Is(err, account.ErrNotFound) {
-			return false, err.Error(), accountFault(err)
-		}
-		if own == r.User || slices.Contains(route.Through, r.User) {
-			return true, r.Sender.String() + " is an address of " + r.User, nil
-		}
-	}
-	return false, r.Sender.String() + " is no address of " + r.User,
-		reject(553, "5.7.1", "<"+r.Sender.String()+"> is not an address of "+r.User+", who is logged in")
-}
-
-func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
-	if r.Recipient.Domain == "" && (r.User != "" || strings.EqualFold(r.Recipient.Local, "postmaster")) { // RFC 5321 4.5.1
-		r.Recipient.Domain = p.mainDomain()
-	}
-	to := r.Recipient
-	domain := p.local(to.Domain)
-	switch {
-	case to.Domain == "":
-		return false, "no domain", reject(550, "5.1.3", "Recipient address needs a domain: <"+to.String()+"@example.com>")
-	case domain == "":
-		return false, to.Domain + " is not one of the local domains: " + strings.Join(p.Accounts.Domains(), ", "), nil
-	}
-	route, err := p.Accounts.Resolve(to.Local, domain)
-	switch {
-	case errors.Is(err, account.ErrNotFound):
-		// "victim%elsewhere@here" and "elsewhere!victim@here" end here too:
-		// no account can have such a name, and nothing reads them further.
-		why := to.Local + "@" + domain + " has no account"
-		if strings.ContainsAny(to.Local, "%!@") {
-			why += "; addresses that ask to be passed on are never followed"
-		}
-		return true, why, reject(550, "5.1.1", "<"+to.String()+">: no such user here")
-	case err != nil:
-		return true, err.Error(), accountFault(err)
-	}
-	if !p.Relay && len(route.Remote) > 0 {
-		// Receive only is receive only, for forwards too.
-		if len(route.Boxes) == 0 {
-			dead := &account.ForwardError{From: route.Remote[0].Via, Target: route.Remote[0].To}
-			return true, dead.From + " is forwarded to " + dead.Target + ", but relay.allow is false", accountFault(dead)
-		}
-		route.Remote = nil
-	}
-	d := accept("2.1.5", "Recipient ok")
-	d.Boxes, d.Forwards = route.Boxes, route.Remote
-	return true, where(route), d
-}
-
-// where says in words where mail goes.
-func where(route account.Route) string {
-	var boxes, remote, parts []string
-	for _, a := range route.Boxes {
-		boxes = append(boxes, a.Address())
-	}
-	for _, r := range route.Remote {
-		remote = append(remote, r.To)
-	}
-	if len(boxes) > 0 {
-		parts = append(parts, "goes to the mailbox of "+strings.Join(boxes, " and "))
-	}
-	if len(remote) > 0 {
-		parts = append(parts, "is sent on to "+strings.Join(remote, " and "))
-	}
-	return strings.Join(parts, ", and ")
-}
-
-// accountFault is the reply when accounts cannot be read or are set up wrongly:
-// the mail may come again when that is repaired.
-func accountFault(err error) *Decision {
-	d := &Decision{Verdict: Defer, Code: 451, Enhanced: "4.3.0", Text: "Account data cannot be read; try again later"}
-	var f *account.ForwardError
-	if errors.As(err, &f) {
-		d.Enhanced, d.Text = "4.3.5", "Mail for this address is forwarded to nowhere; the administrator must repair it"
+	d := &Decision{Verdict: Reject, Code: code, Enhanced: enhanced, Text: text}
+	if code/100 == 4 {
+		d.Verdict = Defer
 	}
 	return d
 }
 
-func userAuthenticated(p *Policy, r *Request) (bool, string, *Decision) {
-	if r.User == "" {
-		return false, "not logged in", nil
+// found notes what a rule or check that goes with an action has found, and
+// refuses where the action says so.
+func (d *Decision) found(rule, why string, action config.Action, refusal *Decision) {
+	t := Trace{Rule: rule, Matched: true, Why: why, Action: action}
+	d.Rules = append(d.Rules, t)
+	switch action {
+	case config.Mark:
+		d.Marks = append(d.Marks, t)
+	case config.Reject, config.Unknown:
+		d.Verdict, d.Code, d.Enhanced, d.Text, d.Rule = refusal.Verdict, refusal.Code, refusal.Enhanced, refusal.Text, rule
+		d.Boxes, d.Forwards, d.Out = nil, nil, false
 	}
-	return true, "logged in as " + r.User, p.elsewhere()
 }
 
-func networkTrusted(p *Policy, r *Request) (bool, string, *Decision) {
-	for _, n := range p.Networks {
-		if n.Contains(r.Client.Unmap()) {
-			return true, fmt.Sprintf("%s is in %s of relay.networks", r.Client.Unmap(), n), p.elsewhere()
+func (d *Decision) passed(rule, why string) {
+	d.Rules = append(d.Rules, Trace{Rule: rule, Why: why})
+}
+
+// stranger tells whether nothing speaks for the client.
+func (p *Policy) stranger(r *Request) bool {
+	if r.User != "" {
+		return false
+	}
+	if _, ok := contains(p.Networks, r.Client); ok {
+		return false
+	}
+	for _, c := range p.Clients {
+		if _, ok := contains(c.Networks, r.Client); ok {
+			return false
 		}
 	}
-	return false, fmt.Sprintf("%s is not in relay.networks", r.Client.Unmap()), nil
-}
-
-// elsewhere answers those who may relay.
-func (p *Policy) elsewhere() *Decision {
-	if !p.Relay {
-		d := reject(550, "5.7.1", "This server only receives mail (relay.allow is false)")
-		d.Rule = "relay.off"
-		return d
+	if p.Passes != nil {
+		if _, ok := p.Passes.Open(r.Client); ok {
+			return false
+		}
 	}
-	d := accept("2.1.5", "Recipient ok")
-	d.Out = true
-	return d
+	return true
 }
 
-func relayDenied(_ *Policy, r *Request) (bool, string, *Decision) {
-	return true, "neither the recipient is local nor may the client relay",
-		reject(550, "5.7.1", "User not local. Authentication required for relay")
+// required tells the addresses that must be reachable for those who want to
+// complain of being refused (RFC 5321 4.5.1, RFC 2142 2).
+func (p *Policy) required(r *Request) bool {
+	local := strings.ToLower(r.Recipient.Local)
+	return (local == "postmaster" || local == "abuse") && p.local(r.Recipient.Domain) != ""
+}
+
+// contains returns the network that holds client.
+func contains(networks []netip.Prefix, client netip.Addr) (netip.Prefix, bool) {
+	for _, n := range networks {
+		if n.Contains(client.Unmap().WithZone("")) {
+			return n, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// matching returns the first pattern that an address matches, or "".
+func matching(patterns []address.Pattern, a address.Address) string {
+	for _, p := range patterns {
+		if p.Match(a) {
+			return p.String()
+		}
+	}
+	return ""
 }
 
 // local returns the local domain that domain names, or "".

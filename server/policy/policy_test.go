@@ -130,13 +130,16 @@ func TestReceiveOnly(t *testing.T) {
 func TestExplanation(t *testing.T) {
 	d := newPolicy(t).Decide(Request{Client: netip.MustParseAddr("203.0.113.9"), Listener: "smtp", Sender: addr(t, "a@example.net"), Recipient: addr(t, "victim@example.org")})
 	want := []Trace{
-		{"submission.login", false, "listener smtp takes mail from other servers too"},
-		{"sender.domain", false, "the sender has a domain"},
-		{"sender.own", false, "not logged in"},
-		{"recipient.local", false, "example.org is not one of the local domains: example.com, example.jp, [192.0.2.1], [ipv6:2001:db8::1]"},
-		{"user.authenticated", false, "not logged in"},
-		{"network.trusted", false, "203.0.113.9 is not in relay.networks"},
-		{"relay.denied", true, "neither the recipient is local nor may the client relay"},
+		{Rule: "submission.login", Why: "listener smtp takes mail from other servers too"},
+		{Rule: "sender.domain", Why: "the sender has a domain"},
+		{Rule: "sender.own", Why: "not logged in"},
+		{Rule: "recipient.local", Why: "example.org is not one of the local domains: example.com, example.jp, [192.0.2.1], [ipv6:2001:db8::1]"},
+		{Rule: "user.authenticated", Why: "not logged in"},
+		{Rule: "network.trusted", Why: "203.0.113.9 is not in relay.networks"},
+		{Rule: "pop.before_smtp", Why: "relay.pop_before_smtp is off"},
+		{Rule: "relay.backup_mx", Why: "relay.backup_mx is empty"},
+		{Rule: "relay.client", Why: "there is no [[relay.client]]"},
+		{Rule: "relay.denied", Matched: true, Why: "neither the recipient is local nor may the client relay"},
 	}
 	if diff := cmp.Diff(want, d.Rules); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)

@@ -203,6 +203,9 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 		return
 	}
 	s.account, s.box = a, box
+	if s.srv.LoggedIn != nil {
+		s.srv.LoggedIn(a.Address(), s.c.Remote().Addr())
+	}
 	n, size := s.total()
 	s.log.Info("logged in", "user", a.Address(), "mechanism", how, "tls", s.c.TLS() != nil, "messages", n, "octets", size)
 	s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))

@@ -9,6 +9,7 @@ package pop3
 import (
 	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type Server struct {
 	Store       store.Store
 	Limits      Limits
 	Log         *slog.Logger
+
+	// LoggedIn is told of each login, when the mailbox is open; nil: nobody.
+	LoggedIn func(user string, client netip.Addr)
 }
 
 // Limits of a session.

@@ -117,6 +117,7 @@ func (s *session) mailParam(from *Sender, p param) *Reply {
 		case err != nil || n > s.srv.Limits.MessageSize:
 			return s.tooBig()
 		}
+		from.Size = n
 	case "BODY": // RFC 6152
 		if v := strings.ToUpper(p.value); v != "7BIT" && v != "8BITMIME" {
 			return &Reply{501, badArgument, "BODY must be 7BIT or 8BITMIME"}

@@ -143,7 +143,7 @@ func TestParametersReachTheBackend(t *testing.T) {
 		C: .
 		S: 250 2.0.0 Ok: queued as ID`)
 	m := r.backend.taken()[0]
-	if diff := cmp.Diff(Sender{Address: address.Address{Local: "太郎", Domain: "例え.jp"}, UTF8: true, Ret: "HDRS", EnvID: "QQ+2B314"}, m.sender); diff != "" {
+	if diff := cmp.Diff(Sender{Address: address.Address{Local: "太郎", Domain: "例え.jp"}, Size: 10, UTF8: true, Ret: "HDRS", EnvID: "QQ+2B314"}, m.sender); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]Recipient{

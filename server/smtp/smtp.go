@@ -72,6 +72,7 @@ type Backend interface {
 // Sender is what MAIL FROM says.
 type Sender struct {
 	Address address.Address
+	Size    int64  // octets announced (RFC 1870); 0 when none were
 	UTF8    bool   // SMTPUTF8: addresses and header may go beyond ASCII (RFC 6531)
 	Ret     string // RFC 3461 4.3: "FULL", "HDRS" or empty
 	EnvID   string // RFC 3461 4.4, in xtext
