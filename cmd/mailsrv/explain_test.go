@@ -21,15 +21,15 @@ func runExplain(t *testing.T, stdin string, args ...string) (code int, stdout, s
 	return code, out.String(), errs.String()
 }
 
-// A paste of 10 MB is answered by its first part, and says so.
+// A paste of 10 MB is answered by its first part and its end, and says so.
 func TestExplainLongInput(t *testing.T) {
 	long := "Error Number: 0x800CCC0E\n" + strings.Repeat("x", 10_000_000)
 	code, out, errs := runExplain(t, long, "--json")
-	if code != exitDone || errs != "" || !strings.HasPrefix(out, `{"input":{"kind":"dialog","error":"The input is long: only its first 4 MiB were read."},"matches":[{"id":"outlook/0x800CCC0E"`) {
+	if code != exitDone || errs != "" || !strings.HasPrefix(out, `{"input":{"kind":"dialog","error":"The input is long: only its first 4 MiB and its last 64 KiB were read."},"matches":[{"id":"outlook/0x800CCC0E"`) {
 		t.Errorf("exit %d, %q, %.200s", code, errs, out)
 	}
 	code, out, _ = runExplain(t, strings.Repeat("x", 10_000_000))
-	if code != exitFailed || !strings.HasPrefix(out, "The input is long: only its first 4 MiB were read.\nNo error was recognised in this text\n") {
+	if code != exitFailed || !strings.HasPrefix(out, "The input is long: only its first 4 MiB and its last 64 KiB were read.\nNo error was recognised in this text\n") {
 		t.Errorf("exit %d, %.200s", code, out)
 	}
 	name := filepath.Join(t.TempDir(), "long.txt")
