@@ -58,6 +58,9 @@ func newCase(opt Options, selected []Check) *Case {
 	}
 	c.Hidden = errors.Is(c.RunErr, fs.ErrPermission) && c.heldByOwner()
 	c.Addresses, _ = host.Addresses() // none known counts as none; env.no_address says so
+	if opt.addresses != nil {
+		c.Addresses = *opt.addresses
+	}
 	if len(c.Config.Domains) > 0 {
 		c.Accounts = account.Open(c.Config.DataDir, c.Config.Domains)
 	}

@@ -23,6 +23,7 @@ import (
 	"mailsrv/diag"
 	"mailsrv/diag/relaytest"
 	"mailsrv/probes/dial"
+	"mailsrv/probes/host"
 	"mailsrv/probes/mta"
 )
 
@@ -79,6 +80,9 @@ type Options struct {
 
 	// Foreign finds the mail servers of other makers; nil: on this machine.
 	Foreign func(context.Context) []mta.Server
+
+	addresses *[]netip.Addr      // of this machine, in tests
+	volume    func(*host.Volume) // changes what is known of the disk, in tests
 
 	// The server's rooms that a judge may not enter come as functions.
 

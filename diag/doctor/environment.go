@@ -171,6 +171,9 @@ func (c *Case) room() []diag.Finding {
 	if err != nil || v.Size == 0 { // no volume that holds files, such as /proc
 		return nil // data_dir_unwritable has said what is wrong
 	}
+	if c.volume != nil {
+		c.volume(&v)
+	}
 	var out []diag.Finding
 	message := uint64(max(c.Config.Limits.MessageSize, 0))
 	ev := diag.Evidence{"path": v.Path, "free": v.Free, "message_size": message, "free_text": config.FormatSize(int64(min(v.Free, 1<<62))), "message_text": config.FormatSize(int64(message))}
