@@ -18,6 +18,7 @@ import (
 	"mailsrv/diag/mailbox"
 	"mailsrv/diag/report"
 	"mailsrv/probes/dial"
+	"mailsrv/probes/imap"
 	"mailsrv/probes/pop3"
 	"mailsrv/server/config"
 	"mailsrv/server/store"
@@ -52,11 +53,12 @@ func mailboxCommand(a *app) *cobra.Command {
 		Short: "List the messages of a mailbox: size, sender, subject",
 		Long: `List the messages of a mailbox with size, date, sender and subject, without
 downloading them: of a local USER of this mailsrv, or with --server on any POP3
-server. A server that does not know TOP shows sizes only. A message on which the
+or IMAP server. A POP3 server that does not know TOP shows sizes only. A message on which the
 server hangs or breaks the connection is marked: it is the one that mail
 programs get stuck at.`,
 		Example: `  mailsrv mailbox list taro
-  mailsrv mailbox list --server mail.example.com --user taro --password-stdin < password.txt`,
+  mailsrv mailbox list --server mail.example.com --user taro --password-stdin < password.txt
+  mailsrv mailbox list --server mail.example.com:993 --user taro --password-stdin < password.txt`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return m.list(cmd.Context(), args) },
 	}
@@ -79,7 +81,8 @@ which ones it would delete.
 
 A local mailbox may be in use meanwhile: a message is one file. A POP3 session
 that is open keeps its list, and is told that the message is gone when it asks
-for it. On a POP3 server nothing is deleted until the server has confirmed all.`,
+for it. On a POP3 server nothing is deleted until the server has confirmed all;
+on an IMAP server nothing else that is marked as deleted goes with them.`,
 		Example: `  mailsrv mailbox delete taro 3 --yes
   mailsrv mailbox delete --server mail.example.com --user taro --password-stdin 3 --yes < password.txt`,
 		Args: cobra.MinimumNArgs(1),
@@ -87,10 +90,11 @@ for it. On a POP3 server nothing is deleted until the server has confirmed all.`
 	}
 	for _, c := range []*cobra.Command{list, show, del} {
 		f := c.Flags()
-		f.StringVar(&m.server, "server", "", "a mailbox on the POP3 server `HOST[:PORT]` instead of a local one")
+		f.StringVar(&m.server, "server", "", "a mailbox on the POP3 or IMAP server `HOST[:PORT]` instead of a local one")
+		f.StringVar(&m.opt.Protocol, "protocol", "", "with --server: `pop3|imap` (default imap on ports 143 and 993, else pop3)")
 		f.StringVar(&m.opt.User, "user", "", "with --server: login `NAME`")
 		f.BoolVar(&m.passwordStdin, "password-stdin", false, "with --server: read the password from standard input, one line")
-		f.StringVar(&m.opt.TLS, "tls", mailbox.TLSAuto, "with --server: `auto|none|starttls|implicit`; auto is TLS on port 995, elsewhere STLS where offered")
+		f.StringVar(&m.opt.TLS, "tls", mailbox.TLSAuto, "with --server: `auto|none|starttls|implicit`; auto is TLS on ports 993 and 995, elsewhere STARTTLS where offered")
 		f.StringVar(&m.opt.Name, "name", "", "with --server: `HOST` name that the certificate must carry")
 		f.StringVar(&m.caFile, "ca-file", "", "with --server: PEM `FILE` with more trust roots")
 		f.DurationVar(&m.opt.Timeout, "timeout", pop3.DefaultTimeout, "with --server: limit of each step")
@@ -139,6 +143,8 @@ func (m *mailboxRun) openRemote(ctx context.Context, command string) (box mailbo
 	switch {
 	case !slices.Contains([]string{mailbox.TLSAuto, mailbox.TLSNone, mailbox.TLSStart, mailbox.TLSImplicit}, o.TLS):
 		return nil, usagef("--tls %q: must be auto, none, starttls or implicit", o.TLS)
+	case !slices.Contains([]string{"", mailbox.POP3, mailbox.IMAP}, o.Protocol):
+		return nil, usagef("--protocol %q: must be pop3 or imap", o.Protocol)
 	case o.User == "" || !m.passwordStdin:
 		return nil, usagef("mailbox %s: --server needs --user NAME and --password-stdin", command)
 	case o.Timeout < 10*time.Millisecond:
@@ -156,14 +162,15 @@ func (m *mailboxRun) openRemote(ctx context.Context, command string) (box mailbo
 	if o.Password = strings.TrimRight(line, "\r\n"); o.Password == "" {
 		return nil, usagef("--password-stdin: standard input holds no password")
 	}
-	r, err := mailbox.OpenRemote(ctx, *o)
+	o.Protocol = o.Speaks()
+	box, clear, err := mailbox.OpenServer(ctx, *o)
 	if err != nil {
 		return nil, m.failed(command, err)
 	}
-	if r.Clear {
+	if clear {
 		m.warn("The password went over the network without encryption.", "パスワードは暗号化されずに送信されました。")
 	}
-	return r, nil
+	return box, nil
 }
 
 // warn says something on standard error.
@@ -178,15 +185,20 @@ func (m *mailboxRun) warn(en, ja string) {
 func (m *mailboxRun) failed(command string, err error) error {
 	code := exitFailed
 	hint := ""
+	stage, how, broken := "", "", false
 	if e := pop3.As(err); e != nil {
-		if e.Err != nil || e.How == dial.Temporary || e.How == dial.InUse {
-			code = exitUnknown
-		}
-		switch e.Stage {
-		case pop3.StageList, pop3.StageRetr, pop3.StageDele, pop3.StageQuit:
-		default:
-			hint = fmt.Sprintf(m.lang.Pick("\nTo find out why: mailsrv probe pop3 %s --user %s --password-stdin", "\n原因を調べるには: mailsrv probe pop3 %s --user %s --password-stdin"), m.opt.Address(), mailbox.Clean(m.opt.User))
-		}
+		stage, how, broken = e.Stage, e.How, e.Err != nil
+	}
+	if e := imap.As(err); e != nil {
+		stage, how, broken = e.Stage, e.How, e.Err != nil && !errors.Is(err, imap.ErrOthersMarked)
+	}
+	if broken || how == dial.Temporary || how == dial.InUse {
+		code = exitUnknown
+	}
+	switch stage {
+	case "", pop3.StageList, pop3.StageRetr, pop3.StageDele, pop3.StageQuit:
+	default:
+		hint = fmt.Sprintf(m.lang.Pick("\nTo find out why: mailsrv probe %s %s --user %s --password-stdin", "\n原因を調べるには: mailsrv probe %s %s --user %s --password-stdin"), m.opt.Speaks(), m.opt.Address(), mailbox.Clean(m.opt.User))
 	}
 	if errors.Is(err, mailbox.ErrUncertain) {
 		code = exitUnknown
@@ -370,7 +382,7 @@ func (m *mailboxRun) delete(ctx context.Context, args []string) error {
 		p.Line(0, p.Faint(fmt.Sprintf(m.lang.Pick("It can be brought back for %s: mailsrv mailbox undelete %s", "%s の間は復元できます: mailsrv mailbox undelete %s"), config.FormatDuration(m.keep), m.local)))
 	}
 	if m.running && !m.quiet {
-		p.Line(0, p.Faint(m.lang.Pick("A POP3 session that is open now still lists it, and is told that it is gone.", "現在接続中の POP3 セッションには一覧に残り、取り出そうとすると削除済みと通知されます。")))
+		p.Line(0, p.Faint(m.lang.Pick("A session that is open now still lists it, and is told that it is gone.", "現在接続中のセッションには一覧に残り、取り出そうとすると削除済みと通知されます。")))
 	}
 	return nil
 }

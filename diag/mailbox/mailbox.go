@@ -1,7 +1,7 @@
 // Package mailbox looks at single messages where they lie, without downloading
 // them: who sent what, and how big it is; and deletes the one that no mail
 // program can fetch. The mailbox is a local one of mailsrv, or one on any POP3
-// server.
+// or IMAP server.
 package mailbox
 
 import (
@@ -23,8 +23,8 @@ import (
 
 // Message is one message of a mailbox.
 type Message struct {
-	Number  int    `json:"number"`        // counted from 1, as POP3 does
-	UID     string `json:"uid,omitempty"` // stays the same; POP3: UIDL
+	Number  int    `json:"number"`        // counted from 1, as POP3 and IMAP do
+	UID     string `json:"uid,omitempty"` // stays the same; POP3: UIDL, IMAP: UID
 	Size    int64  `json:"size"`          // octets
 	From    string `json:"from,omitempty"`
 	Subject string `json:"subject,omitempty"`

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -13,20 +14,28 @@ import (
 
 	"mailsrv/probes/dial"
 	"mailsrv/probes/pop3"
+	"mailsrv/probes/wire"
+)
+
+// Protocols of a server.
+const (
+	POP3 = "pop3"
+	IMAP = "imap"
 )
 
 // TLS modes of a connection.
 const (
-	TLSAuto     = "auto"     // port 995: from the start; else STLS where offered
+	TLSAuto     = "auto"     // ports 993 and 995: from the start; else STARTTLS where offered
 	TLSNone     = "none"     // never
-	TLSStart    = "starttls" // STLS, or no login
+	TLSStart    = "starttls" // STARTTLS, or no login
 	TLSImplicit = "implicit" // from the start
 )
 
-// Server is a POP3 account. Host, User and Password are required.
+// Server is an account on a server. Host, User and Password are required.
 type Server struct {
+	Protocol       string // empty: IMAP on ports 143 and 993, else POP3
 	Host           string
-	Port           int    // 0: 110, or 995 with TLSImplicit
+	Port           int    // 0: 110 or 143, or with TLSImplicit 995 or 993
 	TLS            string // empty: TLSAuto
 	Name           string // that the certificate must carry; empty: Host
 	User, Password string
@@ -39,12 +48,62 @@ type Server struct {
 func (s Server) Address() string {
 	port := s.Port
 	if port == 0 {
-		port = 110
+		plain, tls := 110, 995
+		if s.Protocol == IMAP {
+			plain, tls = 143, 993
+		}
+		port = plain
 		if s.TLS == TLSImplicit {
-			port = 995
+			port = tls
 		}
 	}
 	return net.JoinHostPort(s.Host, strconv.Itoa(port))
+}
+
+// Speaks is the protocol that is spoken.
+func (s Server) Speaks() string {
+	if s.Protocol == "" && (s.Port == 143 || s.Port == 993) {
+		return IMAP
+	}
+	return cmp.Or(s.Protocol, POP3)
+}
+
+// implicit tells whether TLS comes first.
+func (s Server) implicit() bool {
+	_, port, _ := net.SplitHostPort(s.Address())
+	return s.TLS == TLSImplicit || s.TLS != TLSNone && s.TLS != TLSStart && (port == "995" || port == "993")
+}
+
+func (s Server) options() wire.Options {
+	return wire.Options{Dialer: s.Dialer, Timeout: s.Timeout, RootCAs: s.RootCAs, ServerName: cmp.Or(s.Name, s.Host), ImplicitTLS: s.implicit()}
+}
+
+// trusted makes sure that a password goes to the right server, and tells
+// whether it would go without TLS over a network.
+func trusted(addr string, t *wire.TLS) (clear bool, err error) {
+	ap, perr := netip.ParseAddrPort(addr)
+	loopback := perr == nil && ap.Addr().Unmap().IsLoopback()
+	if t != nil && t.Fault != "" && !loopback {
+		return false, &CertError{t.Fault}
+	}
+	return t == nil && !loopback, nil
+}
+
+// OpenServer connects and logs in; clear tells that the password went over the
+// network without TLS.
+func OpenServer(ctx context.Context, s Server) (box Box, clear bool, err error) {
+	if s.Speaks() == IMAP {
+		r, err := openIMAP(ctx, s)
+		if err != nil {
+			return nil, false, err
+		}
+		return r, r.clear, nil
+	}
+	r, err := OpenRemote(ctx, s)
+	if err != nil {
+		return nil, false, err
+	}
+	return r, r.Clear, nil
 }
 
 // CertError says that the server may not be the one it should be, and gets no password.
@@ -55,9 +114,9 @@ func (e *CertError) Error() string {
 }
 
 // ErrNoSTLS says that TLS was asked for and is not to be had.
-var ErrNoSTLS = errors.New("the server does not offer STLS; no password was sent")
+var ErrNoSTLS = errors.New("the server does not offer STARTTLS; no password was sent")
 
-// OpenRemote connects and logs in.
+// OpenRemote connects to a POP3 server and logs in.
 func OpenRemote(ctx context.Context, s Server) (box *Remote, err error) {
 	r := &Remote{server: s}
 	if err := r.login(ctx); err != nil {
@@ -80,16 +139,7 @@ type Remote struct {
 
 func (r *Remote) login(ctx context.Context) error {
 	s := r.server
-	addr := s.Address()
-	_, port, _ := net.SplitHostPort(addr)
-	name := s.Name
-	if name == "" {
-		name = s.Host
-	}
-	c, err := pop3.Dial(ctx, addr, pop3.Options{
-		Dialer: s.Dialer, Timeout: s.Timeout, RootCAs: s.RootCAs, ServerName: name,
-		ImplicitTLS: s.TLS == TLSImplicit || s.TLS != TLSNone && s.TLS != TLSStart && port == "995",
-	})
+	c, err := pop3.Dial(ctx, s.Address(), s.options())
 	if err != nil {
 		return err
 	}
@@ -123,12 +173,10 @@ func (r *Remote) introduce(c *pop3.Conn) error {
 			return ErrNoSTLS
 		}
 	}
-	ap, err := netip.ParseAddrPort(c.Addr)
-	loopback := err == nil && ap.Addr().Unmap().IsLoopback()
-	if c.TLS != nil && c.TLS.Fault != "" && !loopback {
-		return &CertError{c.TLS.Fault}
+	var err error
+	if r.Clear, err = trusted(c.Addr, c.TLS); err != nil {
+		return err
 	}
-	r.Clear = c.TLS == nil && !loopback
 	_, err = c.Login(s.User, s.Password)
 	return err
 }
@@ -238,8 +286,10 @@ func (r *Remote) again(ctx context.Context, m Message) error {
 			return nil
 		}
 	}
-	return errors.New("the mailbox has changed meanwhile; list it again")
+	return errChangedMeanwhile
 }
+
+var errChangedMeanwhile = errors.New("the mailbox has changed meanwhile; list it again")
 
 // maxMessage is the largest message that is fetched, in octets.
 const maxMessage = 2 << 30
@@ -255,7 +305,7 @@ func (r *Remote) Copy(_ context.Context, m Message, w io.Writer) error {
 }
 
 // ErrUncertain says that the server did not confirm a deletion.
-var ErrUncertain = errors.New("the server did not confirm it (QUIT); list the mailbox to see whether it is gone")
+var ErrUncertain = errors.New("the server did not confirm it; list the mailbox to see whether it is gone")
 
 // Delete implements Box: DELE each, then QUIT, which makes the server do it.
 // When one cannot be deleted, none is. The session is over then.

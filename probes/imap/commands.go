@@ -1,12 +1,9 @@
 package imap
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -115,8 +112,15 @@ func (c *Conn) authenticate(user, password string) (Reply, error) {
 // Examine opens a mailbox for reading only and returns how many messages it
 // has.
 func (c *Conn) Examine(mailbox string) (messages int, err error) {
+	return c.open("EXAMINE", mailbox)
+}
+
+// Select opens a mailbox for changing it, too.
+func (c *Conn) Select(mailbox string) (messages int, err error) { return c.open("SELECT", mailbox) }
+
+func (c *Conn) open(command, mailbox string) (messages int, err error) {
 	messages = -1
-	line := "EXAMINE " + quote(mailbox)
+	line := command + " " + quote(mailbox)
 	reply, err := c.command(StageList, line, wire.Clean(line), func(line string) {
 		if f := strings.Fields(line); len(f) == 2 && strings.EqualFold(f[1], "EXISTS") {
 			if n, err := strconv.Atoi(f[0]); err == nil && n >= 0 {
@@ -128,45 +132,6 @@ func (c *Conn) Examine(mailbox string) (messages int, err error) {
 		err = &StageError{Stage: StageList, How: dial.Garbage, Err: errors.New("the server does not say how many messages there are"), Reply: reply}
 	}
 	return messages, err
-}
-
-// Fetch fetches a message of at most max octets, which does not count as read.
-// Progress of at least 1 KiB within the step's limit keeps it going.
-func (c *Conn) Fetch(n int, max int64) ([]byte, error) {
-	line := fmt.Sprintf("FETCH %d BODY.PEEK[]", n)
-	var msg bytes.Buffer
-	found := false
-	before := int64(0)
-	reply, err := c.command(StageRetr, line, line, nil, func(size int64, r *bufio.Reader) error {
-		if found {
-			return skip(size, r)
-		}
-		if size > max {
-			return &wire.ProtocolError{Word: "too-large", Text: fmt.Sprintf("the message has %d octets, more than the %d asked for", size, max)}
-		}
-		found = true
-		// What came in one piece with the announcement belongs to the message.
-		before = c.Limit() - int64(r.Buffered())
-		const progress = 1 << 10
-		for left := size; left > 0; {
-			got, err := io.CopyN(&msg, r, min(left, progress))
-			if left -= got; err != nil {
-				return err
-			}
-			if c.Received() >= before+progress {
-				before = c.Limit()
-			}
-		}
-		return nil
-	})
-	switch e := As(err); {
-	case e != nil && found && e.Err != nil:
-		e.How = c.How(e.Err, before)
-		c.Say("S", StageRetr, fmt.Sprintf("(%d octets, then no more)", msg.Len()))
-	case err == nil && !found:
-		err = &StageError{Stage: StageRetr, How: dial.Permanent, Err: errors.New("the server sends no message"), Reply: reply}
-	}
-	return msg.Bytes(), err
 }
 
 // Logout says goodbye and closes.

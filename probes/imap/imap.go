@@ -34,6 +34,7 @@ const (
 	StageAuth         = "auth"
 	StageList         = "list" // EXAMINE
 	StageRetr         = "retr" // FETCH
+	StageDele         = "dele" // STORE, EXPUNGE
 	StageQuit         = "quit" // LOGOUT
 )
 
