@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailsrv/codes"
 	"mailsrv/diag/report"
 	"mailsrv/server/config"
 )
@@ -58,7 +59,7 @@ func (a *app) loadConfig() (*config.Config, error) {
 	if len(problems) == 0 {
 		return c, nil
 	}
-	return nil, usagef("%s", problems.Error())
+	return nil, usagef("%w", problems)
 }
 
 func (a *app) configCheck() error {
@@ -76,8 +77,11 @@ func (a *app) configCheck() error {
 			return err
 		}
 	} else {
-		for _, p := range problems {
-			fmt.Fprintln(a.stdout, p.Error())
+		switch {
+		case len(problems) > 0 && a.lang == codes.Japanese:
+			fmt.Fprintln(a.stdout, problemsIn(problems, a.lang))
+		case len(problems) > 0:
+			fmt.Fprintln(a.stdout, problems.Error())
 		}
 		switch {
 		case len(problems) > 0:

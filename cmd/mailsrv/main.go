@@ -65,10 +65,6 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Errorf(format, args...)}
-}
-
 func exit(code int) error {
 	if code == exitDone {
 		return nil
@@ -91,10 +87,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	var e *exitError
 	if !errors.As(err, &e) {
-		e = &exitError{exitUsage, err} // cobra's own: unknown command or flag
+		e = &exitError{exitUsage, err}
 	}
 	if e.err != nil {
-		fmt.Fprintln(stderr, "mailsrv: "+e.err.Error())
+		fmt.Fprintln(stderr, "mailsrv: "+say(e.err, a.languageOf(args)))
 	}
 	return e.code
 }
@@ -105,6 +101,8 @@ func (a *app) root() *cobra.Command {
 		Short:         "A mail server, and the doctor for mail servers",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return a.globals()
 		},
@@ -122,6 +120,8 @@ func (a *app) root() *cobra.Command {
 	for _, c := range commands {
 		root.AddCommand(c(a))
 	}
+	strict(root)
+	a.helpIn(root)
 	return root
 }
 

@@ -223,6 +223,11 @@ func (a *app) nextStep(p *report.Printer, s screen) {
 	pick := a.lang.Pick
 	steps := [][2]string{{"mailsrv doctor --stage local", pick("sends itself a message and fetches it", "自分宛てに送り、受け取って確かめる")}}
 	if s.cfg.File == "" {
+		if s.account == "" { // its password was shown at the first start only
+			steps = append(steps,
+				[2]string{"mailsrv user list", pick("shows the accounts there are", "いまあるアカウントを見る")},
+				[2]string{"mailsrv user passwd postmaster", pick("makes a new password for a lost one", "忘れたパスワードを作り直す")})
+		}
 		steps = append(steps,
 			[2]string{"mailsrv user add NAME", pick("makes another account", "アカウントを追加する")},
 			[2]string{"mailsrv config default > mailsrv.toml", pick("begins a real server's settings", "本番用の設定を書き始める")})

@@ -284,6 +284,12 @@ func (u *user) forward(arg string, targets []string) error {
 		if errors.Is(err, account.ErrExists) {
 			return usagef("%s@%s has a mailbox of its own; a forward is another address (remove the account first if it should become one)", name, domain)
 		}
+		for _, t := range targets { // it may be one of them that is wrong
+			tn, td, _ := account.SplitAddress(t)
+			if _, terr := u.accounts.Lookup(tn, td); errors.Is(err, account.ErrNotFound) && errors.Is(terr, account.ErrNotFound) {
+				return refused(t, account.ErrNotFound)
+			}
+		}
 		return refused(name+"@"+domain, err)
 	}
 	return u.done(name+"@"+domain, "", fmt.Sprintf(u.lang.Pick("Mail for %s now goes to %s.", "%s 宛てのメールは %s に届きます。"), name+"@"+domain, strings.Join(targets, ", ")))

@@ -24,7 +24,7 @@ func configuration(ctx context.Context, c *Case) []diag.Finding {
 		if c.elsewhere(p) {
 			continue
 		}
-		out = append(out, problem(p))
+		out = append(out, ConfigMistake(p))
 	}
 	if !c.Readable() {
 		return out
@@ -65,8 +65,8 @@ func bareAddress(s string) bool {
 	return err == nil
 }
 
-// problem turns a mistake in the file into its finding.
-func problem(p config.Problem) diag.Finding {
+// ConfigMistake turns a mistake in a configuration file into its finding.
+func ConfigMistake(p config.Problem) diag.Finding {
 	subject := p.File
 	if p.Line > 0 {
 		subject = fmt.Sprintf("%s:%d", p.File, p.Line)

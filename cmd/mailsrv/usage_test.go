@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+var verb = regexp.MustCompile(`%(?:\[\d+\])?[a-z]`)
+
+// Every message of usagef has a Japanese one with the same values, and every
+// Japanese one is still said.
+func TestUsageInJapanese(t *testing.T) {
+	files := token.NewFileSet()
+	packages, err := parser.ParseDir(files, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for _, p := range packages {
+		ast.Inspect(p, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name, ok := call.Fun.(*ast.Ident)
+			if !ok || name.Name != "usagef" {
+				return true
+			}
+			literal, ok := call.Args[0].(*ast.BasicLit)
+			if !ok {
+				t.Errorf("%s: the format of usagef must be a literal", files.Position(call.Pos()))
+				return true
+			}
+			format, err := strconv.Unquote(literal.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said[format] = true
+			ja, ok := usageJa[format]
+			if words := verb.ReplaceAllString(format, ""); !ok && strings.ContainsFunc(words, func(r rune) bool { return r >= 'a' && r <= 'z' }) {
+				t.Errorf("%s: %q has no Japanese in usage_ja.go", files.Position(call.Pos()), format)
+			} else if ok {
+				a, b := verb.FindAllString(format, -1), verb.FindAllString(ja, -1)
+				slices.Sort(a)
+				slices.Sort(b)
+				if !slices.Equal(a, b) {
+					t.Errorf("%q and %q have other values: %v, %v", format, ja, a, b)
+				}
+			}
+			return true
+		})
+	}
+	for format := range usageJa {
+		if !said[format] {
+			t.Errorf("usage_ja.go: nobody says %q", format)
+		}
+	}
+}
+
+// Every command says in Japanese what it does.
+func TestShortHelpInJapanese(t *testing.T) {
+	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}
+	root := a.root()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	there := map[string]bool{}
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		path := pathOf(cmd)
+		there[path] = true
+		if shortJa[path] == "" && (cmd.IsAvailableCommand() || path == "") {
+			t.Errorf("help.go: %q has no line in Japanese", path)
+		}
+		for _, c := range cmd.Commands() {
+			walk(c)
+		}
+	}
+	walk(root)
+	for path := range shortJa {
+		if !there[path] {
+			t.Errorf("help.go: there is no command %q", path)
+		}
+	}
+}
