@@ -16,6 +16,7 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/diag/spoolfix"
 	"mailsrv/probes/spool"
+	"mailsrv/server/config"
 )
 
 func init() { commands = append(commands, locksCommand) }
@@ -39,11 +40,11 @@ func locksCommand(a *app) *cobra.Command {
 		Use:   "scan [DIR...]",
 		Short: "List locks in mail spools: who holds them, which are left over",
 		Long: `List the locks in mail spools: Qpopper's .user.pop, dotlocks (user.lock), kernel
-locks, Dovecot's lock files; who holds each, or since when nobody does, and how
+locks, Dovecot's lock files, a running mailsrv's; who holds each, or since when nobody does, and how
 the mail in a .user.pop relates to that in the spool. Nothing is changed.
 
 Without DIR the system's usual places are looked at: /var/mail, /var/spool/mail
-and hashed ones (/var/spool/mail/t/taro).
+and hashed ones (/var/spool/mail/t/taro), and the data directory of mailsrv.
 
 Exit code: 0 nothing in the way, 1 a failure, 3 something could not be judged.`,
 		Example: `  mailsrv locks scan
@@ -85,7 +86,11 @@ not be judged.`,
 func (l *locksRun) options(dirs []string) (spoolfix.Options, error) {
 	opt := spoolfix.Options{Dirs: dirs, User: l.user, Backup: l.backup}
 	if len(dirs) == 0 {
-		if opt.Dirs = spool.UsualDirs(); len(opt.Dirs) == 0 {
+		opt.Dirs = spool.UsualDirs()
+		if dir := l.dataDir(); dir != "" {
+			opt.Dirs = append(opt.Dirs, dir)
+		}
+		if len(opt.Dirs) == 0 {
 			return opt, &exitError{exitUnknown, errors.New("locks: there is no mail spool at the usual places (/var/mail, /var/spool/mail); name its directory")}
 		}
 	}
@@ -93,6 +98,18 @@ func (l *locksRun) options(dirs []string) (spoolfix.Options, error) {
 		return opt, usagef("locks: %w", err)
 	}
 	return opt, nil
+}
+
+// dataDir is the data directory of this mailsrv, if there is one.
+func (l *locksRun) dataDir() string {
+	cfg, problems := config.Load(config.Find(l.configFile))
+	if len(problems) > 0 {
+		return "" // config check says why
+	}
+	if info, err := os.Stat(cfg.DataDir); err != nil || !info.IsDir() {
+		return ""
+	}
+	return cfg.DataDir
 }
 
 func (l *locksRun) scan(ctx context.Context, dirs []string) error {

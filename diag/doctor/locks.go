@@ -70,7 +70,10 @@ func unjoin(err error) []error {
 func JudgeLock(b spool.Mailbox, l spool.Lock, now time.Time) []diag.Finding {
 	j := lockJudge{b, l, now.Sub(l.Modified), evidence(b, l, now)}
 	switch {
-	case l.Kind == spool.Flock || l.Kind == spool.Fcntl:
+	case l.Kind == spool.Mailsrv && !l.HoldersKnown:
+		j.ev["missing"] = "content"
+		return j.one("lock.unknown")
+	case l.Kind == spool.Flock || l.Kind == spool.Fcntl || l.Kind == spool.Mailsrv:
 		return j.one("lock.kernel_live")
 	case j.unsafe():
 		return j.one("lock.unsafe")
@@ -113,7 +116,7 @@ func evidence(b spool.Mailbox, l spool.Lock, now time.Time) diag.Evidence {
 	if l.Owner != "" {
 		ev["owner"] = l.Owner
 	}
-	if l.Host != "" {
+	if l.Host != "" && l.Kind != spool.Mailsrv {
 		ev["host"] = l.Host
 	}
 	if l.PID > 0 {

@@ -54,7 +54,7 @@ func (s *scanner) holders(ctx context.Context) {
 		for j := range b.Locks {
 			l := &b.Locks[j]
 			id, ok := identify(l.Path)
-			if !ok {
+			if !ok || l.Kind == Mailsrv {
 				continue
 			}
 			pids := slices.Clone(open[id])

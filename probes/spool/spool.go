@@ -57,8 +57,8 @@ type Mailbox struct {
 
 // Lock is one lock on a mailbox.
 type Lock struct {
-	Kind string
-	File // the lock file; for kernel locks the file that is locked
+	Kind string // Mailsrv, too
+	File        // the lock file; for kernel locks the file that is locked
 
 	PID     int          // named in the file, or holding the kernel lock; 0: none
 	Host    string       // named in the file; empty: none, or this machine
@@ -133,6 +133,10 @@ func (s *scanner) dir(ctx context.Context, dir string, depth int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
+	}
+	if isDataDir(entries) {
+		s.dataDir(dir)
+		return nil
 	}
 	for _, e := range entries {
 		name := e.Name()
