@@ -18,6 +18,10 @@ var deadPID int
 // that file for writing, locks it the way SPOOLFIX_TEST_LOCK says, and waits
 // for its standard input to end.
 func TestMain(m *testing.M) {
+	if os.Getenv("SPOOLFIX_TEST_CRASH") != "" {
+		clearAndCrash()
+		os.Exit(0)
+	}
 	if path := os.Getenv("SPOOLFIX_TEST_HOLD"); path != "" {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err == nil && os.Getenv("SPOOLFIX_TEST_LOCK") != "" {
