@@ -34,6 +34,14 @@ func onLinux(t *testing.T) {
 	}
 }
 
+// holdersSeen skips where it is not told who has a file open.
+func holdersSeen(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" && runtime.GOOS != "windows" {
+		t.Skip("who has a file open is seen on Linux and Windows only")
+	}
+}
+
 // cleared runs Clear and returns the actions without what tests look at apart.
 func cleared(t *testing.T, opt Options) (*Report, []Action) {
 	t.Helper()
@@ -60,7 +68,7 @@ func content(t *testing.T, path string) string {
 }
 
 func TestClear(t *testing.T) {
-	onLinux(t)
+	holdersSeen(t)
 	dead := fmt.Sprintln(deadPID)
 	merged := func(before, after int) Action {
 		return Action{User: "taro", Path: ".taro.pop", Kind: "qpopper", Action: Merged, Before: before, After: after, Duplicates: before - after}
@@ -93,7 +101,7 @@ func TestClear(t *testing.T) {
 		{"left by a crash of ours", map[string]string{".taro.mailsrv-new": "half a", ".taro.pop.bak.mailsrv-new": "half b", ".taro.pop": mail(1), "taro": mail(2)}, []Action{merged(2, 2)}, mail(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := tempDir(t)
 			for name, text := range tt.files {
 				write(t, dir, name, text)
 			}
@@ -177,7 +185,7 @@ func TestClearLeavesAlone(t *testing.T) {
 			[]Action{{Path: "taro.lock", Kind: "dotlock", Why: WhyOtherHost}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := tempDir(t)
 			for name, text := range tt.files {
 				path := write(t, dir, name, text)
 				if name == "taro.lock" { // made by a process that runs
@@ -212,12 +220,35 @@ func TestClearLeavesAlone(t *testing.T) {
 	}
 }
 
+// What another process has open is left alone, whether or not it is told which
+// one that is.
+func TestClearLeavesAHeldFile(t *testing.T) {
+	holdersSeen(t)
+	for held, want := range map[string]string{".taro.pop": WhyLive, "taro": WhyBusy} {
+		dir := tempDir(t)
+		write(t, dir, ".taro.pop", mail(1))
+		write(t, dir, "taro", mail(2))
+		before := files(t, dir)
+		heldOpen(t, filepath.Join(dir, held), "")
+		rep, got := cleared(t, Options{Dirs: []string{dir}})
+		if len(got) != 1 || got[0].Action != Kept || got[0].Why != want {
+			t.Errorf("%s: %+v", held, got)
+		}
+		if held == ".taro.pop" && rep.Spools[0].Locks[0].State != Live {
+			t.Errorf("%+v", rep.Spools[0].Locks)
+		}
+		if d := cmp.Diff(before, files(t, dir)); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
 // A lock that is taken between the look and the act is respected, too.
 func TestClearMeetsALateLock(t *testing.T) {
 	onLinux(t)
 	for _, how := range []string{"flock", "fcntl", "dotlock"} {
 		t.Run(how, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := tempDir(t)
 			write(t, dir, ".taro.pop", mail(1))
 			path := write(t, dir, "taro", mail(2))
 			d := &disk{patience: 50 * time.Millisecond}
@@ -242,7 +273,7 @@ func TestClearMeetsALateLock(t *testing.T) {
 // that, loses nothing.
 func TestLatecomer(t *testing.T) {
 	onLinux(t)
-	dir := t.TempDir()
+	dir := tempDir(t)
 	write(t, dir, ".taro.pop", mail(1))
 	path := write(t, dir, "taro", mail(2))
 	old, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
@@ -265,8 +296,8 @@ func TestLatecomer(t *testing.T) {
 
 func TestClearRefusesTraps(t *testing.T) {
 	onLinux(t)
-	dir := t.TempDir()
-	secret := write(t, t.TempDir(), "secret", "keep me")
+	dir := tempDir(t)
+	secret := write(t, tempDir(t), "secret", "keep me")
 	must(t, os.Symlink(secret, filepath.Join(dir, ".taro.pop")))
 	must(t, os.Symlink(secret, filepath.Join(dir, "hanako")))
 	write(t, dir, ".hanako.pop", mail(1))
@@ -290,7 +321,7 @@ func TestClearKeepsOwnerAndMode(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
-	dir := t.TempDir()
+	dir := tempDir(t)
 	pop, path := write(t, dir, ".taro.pop", mail(1)), write(t, dir, "taro", mail(2))
 	must(t, os.Chown(pop, 1047, 12))
 	must(t, os.Chown(path, 1048, 8))
@@ -316,8 +347,8 @@ func TestClearKeepsOwnerAndMode(t *testing.T) {
 }
 
 func TestClearBackupDir(t *testing.T) {
-	onLinux(t)
-	dir, keep := t.TempDir(), filepath.Join(t.TempDir(), "copies")
+	holdersSeen(t)
+	dir, keep := tempDir(t), filepath.Join(tempDir(t), "copies")
 	write(t, dir, ".taro.pop", mail(1))
 	write(t, dir, "taro", mail(2))
 	now := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -338,8 +369,8 @@ func TestClearBackupDir(t *testing.T) {
 
 // Qpopper can keep its copies in a directory of their own.
 func TestClearAcrossDirectories(t *testing.T) {
-	onLinux(t)
-	spools, pops := t.TempDir(), t.TempDir()
+	holdersSeen(t)
+	spools, pops := tempDir(t), tempDir(t)
 	write(t, spools, "hanako", mail(9))
 	write(t, pops, ".taro.pop", mail(1))
 	rep, _ := cleared(t, Options{Dirs: []string{spools, pops}})
@@ -352,7 +383,7 @@ func TestClearAcrossDirectories(t *testing.T) {
 func TestClearOnAFullDisk(t *testing.T) {
 	onLinux(t)
 	for _, at := range []string{"sync .taro.pop.bak.mailsrv-new", "sync .taro.mailsrv-new", "rename taro"} {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		write(t, dir, ".taro.pop", mail(1))
 		write(t, dir, "taro", mail(2))
 		before := files(t, dir)

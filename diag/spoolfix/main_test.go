@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -82,4 +85,28 @@ func write(t testing.TB, dir, name, text string) string {
 	must(t, os.WriteFile(path, []byte(text), 0o600))
 	age(t, path, time.Hour)
 	return path
+}
+
+// tempDir is t.TempDir without os.RemoveAll, whose system call wine 8 has not.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	if runtime.GOOS != "windows" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "spoolfix")
+	must(t, err)
+	t.Cleanup(func() {
+		var all []string
+		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			all = append(all, path)
+			return err
+		})
+		slices.Reverse(all) // what lies in a folder goes first
+		for _, path := range all {
+			if err := os.Remove(path); err != nil {
+				t.Log(err)
+			}
+		}
+	})
+	return dir
 }

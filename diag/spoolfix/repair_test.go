@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestRepair(t *testing.T) {
 			[]Mended{{"nul_run", int64(4 + len(dated) + len(crlf(headed("1"))) + 5), 1}, {"leading_junk", 0, 1}, {"damaged_from", 3, 1}, {"crlf", 0, 1}, {"truncated_tail", 5297, 1}}, 3, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := tempDir(t)
 			path := write(t, dir, "box", tt.text)
 			must(t, os.Chmod(path, 0o640))
 			dry, err := Repair(context.Background(), path, Options{DryRun: true})
@@ -76,7 +77,7 @@ func TestRepair(t *testing.T) {
 			if r.Action != Repaired || r.Before != tt.before || r.After != tt.after || r.Messages != tt.after || r.Findings[0].ID != "mbox.ok" || content(t, r.Backup) != tt.text {
 				t.Errorf("%+v", r)
 			}
-			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+			if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o640 {
 				t.Errorf("mode %v %v", info.Mode(), err)
 			}
 			before := files(t, dir)
@@ -94,7 +95,7 @@ func TestRepairRefuses(t *testing.T) {
 		{"no mailbox", "root:x:0:0:root:/root:/bin/sh\n"},
 		{"a program", "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00"},
 	} {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		path := write(t, dir, "box", tt.text)
 		r, err := Repair(context.Background(), path, Options{})
 		must(t, err)
@@ -102,14 +103,14 @@ func TestRepairRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, r)
 		}
 	}
-	if _, err := Repair(context.Background(), filepath.Join(t.TempDir(), "nothing"), Options{}); err == nil {
+	if _, err := Repair(context.Background(), filepath.Join(tempDir(t), "nothing"), Options{}); err == nil {
 		t.Error("no error for a file that is not there")
 	}
 }
 
 func TestRepairWaitsForOthers(t *testing.T) {
 	onLinux(t)
-	dir := t.TempDir()
+	dir := tempDir(t)
 	path := write(t, dir, "box", ">"+mail(1))
 	pid := heldOpen(t, path, "fcntl")
 	r, err := Repair(context.Background(), path, Options{disk: &disk{patience: 50 * time.Millisecond}})
@@ -122,10 +123,13 @@ func TestRepairWaitsForOthers(t *testing.T) {
 // A repair that is stopped before any step leaves the old mailbox or the new
 // one, and the next one goes on.
 func TestRepairCrashes(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what crashes here leaves its files open, which a process that died does not")
+	}
 	text := "\n" + mail(1) + strings.Repeat("\x00", 100) + mail(2) + mail(3)[:50]
 	var want string
 	for stop := 1; ; stop++ {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		path := write(t, dir, "box", text)
 		left := stop
 		d := crashing(t, dir, &left)
