@@ -115,4 +115,8 @@ var usageJa = map[string]string{
 	"simulate --list takes no names":                                                             "simulate --list に名前は要りません",
 	"simulate: %q is unknown%s":                                                                  "simulate: %q という再現シナリオはありません%s",
 	"simulate: want one name; mailsrv simulate --list shows them":                                "simulate: 名前を 1 つ指定してください。一覧は mailsrv simulate --list で見られます",
+	"explain: --%s goes with --probe":                                                            "explain: --%s は --probe と一緒に使います",
+	"--server: %v":                                                                               "--server: %v",
+	"--since %q: must be how long ago (2h, 3d), a day (%s) or a time (%s)":                       "--since %q: どれだけ前か (2h、3d)、日付 (%s)、時刻 (%s) のどれかを指定してください",
+	"mailbox undelete: numbers or UIDs, --since and --all exclude each other":                    "mailbox undelete: 番号または UID、--since、--all は同時に指定できません",
 }

