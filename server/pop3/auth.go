@@ -49,6 +49,12 @@ func (s *session) authorization(verb, arg string) {
 		}
 	case "AUTH":
 		s.auth(arg)
+	case "UTF8":
+		if arg != "" {
+			s.wrong("UTF8 takes no argument")
+			return
+		}
+		s.ok("UTF8 enabled")
 	case "STLS":
 		switch {
 		case s.c.TLS() != nil:
@@ -206,6 +212,7 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 	if s.srv.LoggedIn != nil {
 		s.srv.LoggedIn(a.Address(), s.c.Remote().Addr())
 	}
+	s.c.Alive(deadAfter)
 	n, size := s.total()
 	s.log.Info("logged in", "user", a.Address(), "mechanism", how, "tls", s.c.TLS() != nil, "messages", n, "octets", size)
 	s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))

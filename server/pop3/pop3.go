@@ -1,6 +1,7 @@
 // Package pop3 speaks the server's side of POP3 (RFC 1939) with CAPA (RFC
-// 2449), STLS (RFC 2595), SASL logins (RFC 5034) and response codes (RFC 2449,
-// 3206). Accounts and mailboxes are behind account.Directory and store.Store.
+// 2449), STLS (RFC 2595), SASL logins (RFC 5034), UTF8 (RFC 6856) and response
+// codes (RFC 2449, 3206). Messages are sent as they are in either mode: what is
+// not ASCII in a header is more use to a client than a refusal. Accounts and mailboxes are behind account.Directory and store.Store.
 //
 // A mailbox is locked by the session that has it open and by nothing else, so
 // that a lock ends with its connection. Messages are deleted at QUIT only.
@@ -39,12 +40,17 @@ type Server struct {
 type Limits struct {
 	AuthFailures int           // until the session is ended
 	Idle         time.Duration // for one command; RFC 1939 3 asks for 10 minutes
+	Login        time.Duration // from the greeting to the end of the login; 0: 3 minutes
 }
 
 // Serve implements conn.Handler.
 func (s *Server) Serve(c *conn.Conn) {
-	c.SetIdle(s.Limits.Idle)
 	ss := &session{srv: s, c: c}
+	login := s.Limits.Login
+	if login == 0 {
+		login = loginTime
+	}
+	ss.loginBy = time.Now().Add(login)
 	ss.log = s.Log.With("session", c.ID, "service", s.Service, "client", c.Remote().Addr().String())
 	defer ss.close()
 	ss.run()

@@ -201,6 +201,7 @@ func TestDialogues(t *testing.T) {
 			S: RESP-CODES
 			S: AUTH-RESP-CODE
 			S: PIPELINING
+			S: UTF8 USER
 			S: EXPIRE NEVER
 			S: USER
 			S: SASL PLAIN LOGIN
@@ -639,7 +640,7 @@ func FuzzStuff(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte, lines int) {
 		var b bytes.Buffer
 		w := bufio.NewWriter(&b)
-		if err := sendStuffed(w, bytes.NewReader(message), lines); err != nil {
+		if _, err := sendStuffed(w, bytes.NewReader(message), lines, func(int64) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		w.Flush()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"mailsrv/server/account"
 	"mailsrv/server/conn"
@@ -17,7 +18,14 @@ import (
 
 const (
 	maxCommand = 2048 // a password may have 1024 octets
-	maxErrors  = 20   // commands that go wrong before the session is ended
+	maxErrors  = 20   // commands that are not understood or out of place, until the session is ended
+	maxRefused = 1000 // commands for messages that are not there
+	maxBefore  = 100  // commands before the login
+
+	loginTime = 3 * time.Minute
+	deadAfter = 40 * time.Second // a client whose machine is gone keeps its mailbox locked so long
+
+	slowest = 256 // octets a second that a client takes at least, besides the time for a command
 )
 
 // session is one connection.
@@ -28,6 +36,9 @@ type session struct {
 
 	user         string // of USER
 	errors       int
+	refused      int
+	before       int       // commands before the login
+	loginBy      time.Time // end of the time for it
 	authFailures int
 	ended        bool
 
@@ -45,6 +56,7 @@ func (s *session) run() {
 	s.log.Debug("connected")
 	s.ok(s.srv.Hostname + " POP3 mailsrv")
 	for !s.ended {
+		s.limit()
 		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: len(s.deleted) == 0, LaxLF: true})
 		switch err {
 		case nil:
@@ -55,11 +67,29 @@ func (s *session) run() {
 			s.readFailed(err)
 			return
 		}
-		if s.errors >= maxErrors && !s.ended {
+		switch {
+		case s.ended:
+		case s.errors >= maxErrors:
 			s.log.Warn("session ended", "why", "too many errors")
 			s.end("Too many errors")
+		case s.refused >= maxRefused:
+			s.log.Warn("session ended", "why", "too many commands for messages that are not there")
+			s.end("Too many commands for messages that are not there; nothing was deleted")
+		case s.before >= maxBefore:
+			s.log.Warn("session ended", "why", "too many commands without a login")
+			s.end("Too many commands without a login")
 		}
 	}
+}
+
+// limit sets how long the next line may take.
+func (s *session) limit() {
+	idle := s.srv.Limits.Idle
+	if s.box == nil {
+		s.before++
+		idle = min(idle, max(time.Until(s.loginBy), 100*time.Millisecond))
+	}
+	s.c.SetIdle(idle)
 }
 
 func (s *session) readFailed(err error) {
@@ -102,6 +132,12 @@ func (s *session) wrong(text string) {
 	s.err(text)
 }
 
+// refuse answers a command for a message that is not there.
+func (s *session) refuse(text string) {
+	s.refused++
+	s.err(text)
+}
+
 // end sends a last reply and ends the session.
 func (s *session) end(text string) {
 	s.ended = true
@@ -120,7 +156,7 @@ func (s *session) command(line string) {
 		s.quit()
 		return
 	case "NOOP":
-		if s.box != nil {
+		if s.box != nil && arg == "" {
 			s.ok("Nothing done")
 			return
 		}
@@ -134,7 +170,7 @@ func (s *session) command(line string) {
 
 func (s *session) capa() {
 	s.ok("Capability list follows")
-	list := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"}
+	list := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8 USER", "EXPIRE NEVER"}
 	if s.mayLogin() {
 		list = append(list, "USER", "SASL "+strings.Join(s.srv.Mechanisms, " "))
 	}
@@ -150,13 +186,24 @@ func (s *session) capa() {
 
 func (s *session) transaction(verb string, args []string) {
 	switch verb {
-	case "STAT":
+	case "STAT", "RSET", "NOOP":
+		if len(args) > 0 {
+			s.wrong(verb + " takes no argument")
+			return
+		}
+		if verb == "RSET" {
+			s.deleted = nil
+		}
 		n, size := s.total()
-		s.ok(fmt.Sprintf("%d %d", n, size))
+		if verb == "RSET" {
+			s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))
+		} else {
+			s.ok(fmt.Sprintf("%d %d", n, size))
+		}
 	case "LIST":
-		s.listing(args, func(m store.Message) string { return strconv.FormatInt(m.Size, 10) })
+		s.listing(args, func(b []byte, m store.Message) []byte { return strconv.AppendInt(b, m.Size, 10) })
 	case "UIDL":
-		s.listing(args, func(m store.Message) string { return m.UID })
+		s.listing(args, func(b []byte, m store.Message) []byte { return append(b, m.UID...) })
 	case "RETR":
 		if i, ok := s.message(args, 1); ok {
 			s.retr(i, -1)
@@ -171,11 +218,7 @@ func (s *session) transaction(verb string, args []string) {
 			s.deleted[i] = true
 			s.ok(fmt.Sprintf("Message %d will be deleted at QUIT", i+1))
 		}
-	case "RSET":
-		s.deleted = nil
-		n, size := s.total()
-		s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))
-	case "USER", "PASS", "AUTH", "APOP", "STLS":
+	case "USER", "PASS", "AUTH", "APOP", "STLS", "UTF8":
 		s.wrong("You are logged in already")
 	default:
 		s.wrong("Unknown command")
@@ -203,9 +246,9 @@ func (s *session) message(args []string, want int) (int, bool) {
 	case !ok:
 		s.wrong("The message number is no number")
 	case n < 1 || n > len(s.box.Messages()):
-		s.err(fmt.Sprintf("No such message, only %d messages in mailbox", len(s.box.Messages())))
+		s.refuse(fmt.Sprintf("No such message, only %d messages in mailbox", len(s.box.Messages())))
 	case s.deleted[n-1]:
-		s.err(fmt.Sprintf("Message %d is deleted", n))
+		s.refuse(fmt.Sprintf("Message %d is deleted", n))
 	default:
 		return n - 1, true
 	}
@@ -226,18 +269,29 @@ func number(s string) (n int, ok bool) {
 }
 
 // listing answers LIST and UIDL, for one message or all.
-func (s *session) listing(args []string, column func(store.Message) string) {
+func (s *session) listing(args []string, column func([]byte, store.Message) []byte) {
+	line := func(b []byte, i int) []byte {
+		return column(append(strconv.AppendInt(b, int64(i+1), 10), ' '), s.box.Messages()[i])
+	}
 	if len(args) > 0 {
 		if i, ok := s.message(args, 1); ok {
-			s.ok(fmt.Sprintf("%d %s", i+1, column(s.box.Messages()[i])))
+			s.ok(string(line(nil, i)))
 		}
 		return
 	}
 	n, size := s.total()
 	s.ok(fmt.Sprintf("%d messages (%d octets)", n, size))
-	for i, m := range s.box.Messages() {
-		if !s.deleted[i] {
-			s.line(strconv.Itoa(i+1) + " " + column(m))
+	pace, sent := s.pace(), 0
+	for i := range s.box.Messages() {
+		if s.deleted[i] {
+			continue
+		}
+		k, _ := s.c.W.Write(append(line(s.c.W.AvailableBuffer(), i), "\r\n"...))
+		sent += k
+		if sent/paceEvery != (sent-k)/paceEvery && pace(int64(sent)) != nil {
+			s.log.Info("session ended", "why", "slow client")
+			s.ended = true
+			return
 		}
 	}
 	s.line(".")
@@ -258,17 +312,31 @@ func (s *session) top(args []string) {
 	}
 }
 
+var errSlow = errors.New("the client takes it too slowly")
+
+// pace returns what to ask while a long reply is sent.
+func (s *session) pace() func(sent int64) error {
+	began := time.Now()
+	return func(sent int64) error {
+		if time.Since(began) > s.srv.Limits.Idle+time.Duration(sent/slowest)*time.Second {
+			return errSlow
+		}
+		return nil
+	}
+}
+
 // retr sends message i: all of it, or its header and so many lines.
 func (s *session) retr(i, lines int) {
 	m := s.box.Messages()[i]
 	r, err := s.box.Read(i)
 	if err != nil {
-		s.log.Error("message cannot be read", "uid", m.UID, "error", err)
 		if errors.Is(err, store.ErrGone) {
-			s.err(fmt.Sprintf("[SYS/TEMP] Message %d is gone: another program has deleted its file; log in again to see what is there", i+1))
+			s.log.Warn("message is gone", "uid", m.UID, "error", err)
+			s.refuse(fmt.Sprintf("[SYS/TEMP] Message %d is gone: another program has deleted its file; log in again to see what is there", i+1))
 			return
 		}
-		s.err(fmt.Sprintf("[SYS/TEMP] Message %d cannot be read at present", i+1))
+		s.log.Error("message cannot be read", "uid", m.UID, "error", err)
+		s.refuse(fmt.Sprintf("[SYS/TEMP] Message %d cannot be read at present", i+1))
 		return
 	}
 	defer r.Close()
@@ -277,7 +345,8 @@ func (s *session) retr(i, lines int) {
 	} else {
 		s.ok("Top of message follows")
 	}
-	if err := sendStuffed(s.c.W, r, lines); err != nil {
+	sent, err := sendStuffed(s.c.W, r, lines, s.pace())
+	if err != nil {
 		// The reply is under way: only the end of the connection says that
 		// something is missing.
 		s.log.Error("message could not be sent whole", "uid", m.UID, "error", err)
@@ -286,6 +355,9 @@ func (s *session) retr(i, lines int) {
 	}
 	if lines < 0 {
 		s.retrieved++
+		if sent != m.Size {
+			s.log.Warn("message is not as long as was said: its file is damaged or was changed", "uid", m.UID, "octets", sent, "said", m.Size)
+		}
 	}
 }
 

@@ -110,6 +110,10 @@ func (x *index) encode() []byte {
 		b = binary.AppendUvarint(b, uint64(len(e.name)))
 		b = append(b, e.name...)
 	}
+	return withSum(b)
+}
+
+func withSum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -120,19 +124,18 @@ func readIndex(path string) *index {
 	if err != nil {
 		return &index{}
 	}
-	x, ok := decodeIndex(string(data))
+	x, ok := decodeIndex(data)
 	if !ok {
 		return &index{}
 	}
 	return x
 }
 
-func decodeIndex(s string) (*index, bool) {
-	end := len(s) - 4
-	if end < indexHead || s[:len(indexMagic)] != indexMagic {
+func decodeIndex(b []byte) (*index, bool) {
+	end := len(b) - 4
+	if end < indexHead || string(b[:len(indexMagic)]) != indexMagic {
 		return nil, false
 	}
-	b := []byte(s)
 	if crc32.Checksum(b[:end], castagnoli) != binary.LittleEndian.Uint32(b[end:]) {
 		return nil, false
 	}
@@ -156,6 +159,7 @@ func decodeIndex(s string) (*index, bool) {
 		return int64(n)
 	}
 	const anySize = 1 << 62
+	s := string(b) // all names are parts of it
 	x.entries = make([]entry, 0, (end-at)/64)
 	for at < end && ok {
 		head := b[at]
