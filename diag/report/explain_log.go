@@ -24,7 +24,7 @@ func (p *Printer) log(r *explain.Result) {
 	for i := range r.Groups {
 		groups = append(groups, p.lines(func(p *Printer) {
 			p.Blank()
-			p.group(&r.Groups[i], width)
+			p.group(&r.Groups[i], width, verdictOf(r, r.Groups[i].Cause))
 		}))
 	}
 	groups, more := p.fit(groups, p.screen()/2)
@@ -36,7 +36,11 @@ func (p *Printer) log(r *explain.Result) {
 		return
 	}
 	p.Blank()
-	p.heading(p.Lang.Pick("What to do about the first", "最初の問題への対処"), 0)
+	if r.Diagnosis[0].Cause == r.Groups[0].Cause {
+		p.heading(p.Lang.Pick("What to do about the first", "最初の問題への対処"), 0)
+	} else { // a live check brought another one to the top
+		p.heading(p.Lang.Pick("What to do", "対処"), 0)
+	}
 	rest := *p
 	if p.Height > 0 {
 		rest.Height = max(minScreen, p.Height-count(groups)-4) // the lines above and around them
@@ -46,9 +50,20 @@ func (p *Printer) log(r *explain.Result) {
 	rest.diagnosis(&one)
 }
 
-func (p *Printer) group(g *explain.Group, width int) {
+// verdictOf is the judgement on a group's cause, which a live check may have
+// come to.
+func verdictOf(r *explain.Result, cause string) explain.Diagnosis {
+	for _, d := range r.Diagnosis {
+		if d.Cause == cause {
+			return d
+		}
+	}
+	return explain.Diagnosis{}
+}
+
+func (p *Printer) group(g *explain.Group, width int, d explain.Diagnosis) {
 	hang := width + 2
-	p.Labelled(0, fmt.Sprintf("%*d", width, g.Count), hang, g.Title+"  "+p.Faint("["+g.Cause+"]"))
+	p.Labelled(0, fmt.Sprintf("%*d", width, g.Count), hang, g.Title+"  "+p.Faint("["+g.Cause+"]")+p.verdict(d))
 	var about []string
 	if g.Last != "" && g.Count > 1 {
 		about = append(about, p.Lang.Pick("last ", "最後は ")+g.Last)

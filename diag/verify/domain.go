@@ -52,18 +52,38 @@ func (p *Plan) elsewhere(d explain.Diagnosis) bool {
 		if p.r.Context != nil && isHost(p.r.Context.Server) && mine {
 			return false
 		}
-		return p.askDomain(domainOf(d, p.recipient()), reachable)
+		return p.askDomain(domainOf(d, p.about()), reachable)
 	}
 	if mine {
 		return false
 	}
 	if a, _ := p.target(d); a == nil { // nobody is named: the mail host of the recipient's domain
-		if domain := domainOf(d, p.recipient()); domain != "" {
-			p.mx = domain
-			return p.askDomain(domain, reachable)
+		if domain := domainOf(d, p.about()); domain != "" && needs[d.Cause] != needLogin {
+			p.joinMX(domain, d.Cause)
+			return true
 		}
 	}
 	return false
+}
+
+// about is the recipient whom all causes are about; none in a log, where each has
+// its own.
+func (p *Plan) about() string {
+	if p.r.Input.Kind == explain.KindLog && len(p.r.Diagnosis) > 1 {
+		return ""
+	}
+	return p.recipient()
+}
+
+// joinMX plans to ask a domain's mail host, or adds a cause to that.
+func (p *Plan) joinMX(domain, cause string) {
+	_ = p.askDomain(domain, reachable)
+	i := slices.IndexFunc(p.mx, func(m *mxAsk) bool { return m.domain == domain })
+	if i < 0 {
+		p.mx = append(p.mx, &mxAsk{domain: domain, to: firstOf(p.recipientAt(domain), "postmaster")})
+		i = len(p.mx) - 1
+	}
+	p.mx[i].causes = append(p.mx[i].causes, cause)
 }
 
 func (p *Plan) askDomain(name string, families []string) bool {
@@ -207,12 +227,21 @@ func (p *Plan) askClient(ctx context.Context) {
 		return
 	}
 	subject := p.client.String()
+	unknown := func(a *dns.Answer) {
+		for _, d := range p.r.Diagnosis {
+			if d.Cause == "ptr-missing" || d.Cause == "blocklisted" {
+				p.skip("explain.no_dns", a.Server, d.Cause, diag.Evidence{"outcome": string(a.Outcome)})
+			}
+		}
+	}
 	ptr := p.v.lookup(ctx, resolvers[0], dns.ReverseName(p.client), dns.PTR)
 	switch {
 	case len(ptr.Records) > 0:
 		p.add(diag.New("explain.ptr", subject, diag.Evidence{"name": ptr.Records[0].Host}))
 	case ptr.Outcome.Found():
 		p.add(diag.New("explain.ptr_missing", subject, diag.Evidence{}))
+	default:
+		unknown(ptr)
 	}
 	if p.list == "" {
 		return
@@ -225,6 +254,7 @@ func (p *Plan) askClient(ctx context.Context) {
 	}
 	switch {
 	case !a.Outcome.Found():
+		unknown(a)
 	case len(a.Records) == 0:
 		p.add(diag.New("explain.not_listed", subject, ev))
 	case refuses(a.Records):

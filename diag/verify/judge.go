@@ -38,7 +38,11 @@ func (p *Plan) judge(d explain.Diagnosis) (verdict string, checked []string) {
 	}
 	if verdict == "" {
 		verdict = explain.Undetermined
-		if len(p.withID("explain.no_target", "explain.limit")) == 0 && d.Cause != "unknown" {
+		said := func(f diag.Finding) bool {
+			list, _ := f.Evidence["causes"].([]string)
+			return f.Status == diag.Skip && (list == nil || slices.Contains(list, d.Cause))
+		}
+		if !slices.ContainsFunc(p.found, said) && d.Cause != "unknown" {
 			p.skip("explain.only_they", "", d.Cause, diag.Evidence{})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ type Plan struct {
 	r *explain.Result
 
 	asks    []*ask
-	mx      string   // a domain whose mail host is asked: no server is named
+	mx      []*mxAsk // domains whose mail host is asked: no server is named
 	names   []string // host names that every resolver is asked for
 	domains []domainAsk
 	client  netip.Addr // who was refused, as the server's words say
@@ -37,6 +38,12 @@ type ask struct {
 	from, to, user string
 	causes         []string
 	report         *talk.Report
+}
+
+// mxAsk is a conversation with a domain's mail host, which DNS names.
+type mxAsk struct {
+	domain, to string
+	causes     []string
 }
 
 // domainAsk is one look at a domain's DNS.
@@ -178,7 +185,10 @@ func (p *Plan) join(a *ask, cause string) {
 func (p *Plan) target(d explain.Diagnosis) (a *ask, missing string) {
 	if p.r.Input.Kind == explain.KindLog && len(p.r.Diagnosis) > 1 { // each about another server
 		if a = verifyTarget(d); a == nil {
-			return nil, "server"
+			a = connectTo(d.Evidence)
+		}
+		if a == nil {
+			return nil, "log"
 		}
 		return a, ""
 	}
@@ -193,11 +203,10 @@ func (p *Plan) target(d explain.Diagnosis) (a *ask, missing string) {
 			a.host = p.r.Bounces[0].RemoteHost
 		}
 	}
-	if !isHost(a.host) {
-		if p.v.opt.Server.Host == "" {
+	if s := p.v.opt.Server; !isHost(a.host) || s.Host != "" && protocolOf(a, d, p.r) == "" {
+		if s.Host == "" {
 			return nil, "server"
 		}
-		s := p.v.opt.Server
 		a.host, a.port, a.protocol = s.Host, s.Port, firstOf(s.Protocol, a.protocol)
 	}
 	a.tls = talk.Auto
@@ -287,6 +296,23 @@ func verifyTarget(d explain.Diagnosis) *ask {
 	return a
 }
 
+var connectWords = regexp.MustCompile(`connect to [^\s\[]*\[([0-9A-Fa-f.:]+)\]:(\d{1,5})\b`)
+
+// connectTo is whom a server could not reach, as Postfix says it: "connect to
+// mx.example.org[192.0.2.1]:25: ...".
+func connectTo(words []string) *ask {
+	for _, w := range words {
+		m := connectWords.FindStringSubmatch(w)
+		if m == nil || !isHost(m[1]) {
+			continue
+		}
+		if port, err := strconv.Atoi(m[2]); err == nil && port > 0 && port < 65536 {
+			return &ask{protocol: talk.SMTP, host: m[1], port: port, tls: talk.Auto}
+		}
+	}
+	return nil
+}
+
 // complete adds what is asked within the conversation: whom the mail was for,
 // who fetches it.
 func (a *ask) complete(p *Plan) {
@@ -368,8 +394,8 @@ func (p *Plan) contacts() []explain.Contact {
 	if p.client.IsValid() {
 		out = append(out, explain.Contact{How: "dns", Where: strings.Join(p.v.resolvers(), ", "), What: strings.TrimSuffix(p.client.String()+" (PTR), "+p.list, ", ")})
 	}
-	if p.mx != "" {
-		out = append(out, explain.Contact{How: talk.SMTP, Where: "MX of " + p.mx, What: "25", RCPT: p.recipient()})
+	for _, m := range p.mx {
+		out = append(out, explain.Contact{How: talk.SMTP, Where: "MX of " + m.domain, What: "25", RCPT: m.to})
 	}
 	for _, a := range p.asks {
 		c := explain.Contact{How: a.protocol, Where: a.hostPort(), What: a.tls, RCPT: a.to}
@@ -387,6 +413,16 @@ func (p *Plan) contacts() []explain.Contact {
 		out = append(out, c)
 	}
 	return out
+}
+
+// recipientAt is the first recipient in a domain.
+func (p *Plan) recipientAt(domain string) string {
+	for _, b := range p.r.Bounces {
+		if a := addressOf(b.Recipient); strings.HasSuffix(a, "@"+domain) {
+			return a
+		}
+	}
+	return p.recipient()
 }
 
 func (p *Plan) recipient() string {

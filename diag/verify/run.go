@@ -9,6 +9,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/diag/checkmx"
 	"mailsrv/diag/doctor/talk"
 	"mailsrv/diag/explain"
 	"mailsrv/probes/port"
@@ -80,28 +81,18 @@ func (p *Plan) add(f diag.Finding) {
 	}
 }
 
-// askMX makes the conversation with a recipient's mail host out of what DNS
+// askMX makes the conversations with recipients' mail hosts out of what DNS
 // said.
 func (p *Plan) askMX() {
-	if p.mx == "" {
-		return
-	}
-	r := p.v.domains[domainAsk{p.mx, reachable}.key()]
-	if r == nil {
-		return
-	}
-	for _, mx := range r.MX {
-		if len(mx.Addresses) == 0 {
+	for _, m := range p.mx {
+		r := p.v.domains[domainAsk{m.domain, reachable}.key()]
+		if r == nil {
 			continue
 		}
-		a := &ask{protocol: talk.SMTP, host: mx.Host, port: 25, tls: talk.Auto, to: firstOf(p.recipient(), "postmaster")}
-		for _, d := range p.r.Diagnosis {
-			if asked, _ := p.target(d); asked == nil {
-				a.causes = append(a.causes, d.Cause)
-			}
+		i := slices.IndexFunc(r.MX, func(x checkmx.MX) bool { return len(x.Addresses) > 0 })
+		if i >= 0 {
+			p.asks = append(p.asks, &ask{protocol: talk.SMTP, host: r.MX[i].Host, port: 25, tls: talk.Auto, to: m.to, causes: m.causes})
 		}
-		p.asks = append(p.asks, a)
-		return
 	}
 }
 

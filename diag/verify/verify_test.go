@@ -124,6 +124,25 @@ func TestBounces(t *testing.T) {
 	}
 }
 
+// Each cause of a log is about another server: what the lines name is asked, and
+// refusals of strangers at the own door are not asked of anybody.
+func TestLog(t *testing.T) {
+	refuses := smtptest.New(t, smtptest.Config{Script: "RCPT TO:<nobody@ => 550 5.1.1 User unknown"})
+	const head = "Nov 20 03:11:0"
+	text := head + "1 mx postfix/smtpd[8]: warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: UGFzc3dvcmQ6\n" +
+		head + "2 mx postfix/smtp[9]: 4XyA: to=<nobody@example.net>, relay=mx.example.net[192.0.2.1]:25, dsn=5.1.1, status=bounced (host mx.example.net[192.0.2.1] said: 550 5.1.1 <nobody@example.net>: User unknown (in reply to RCPT TO command))\n" +
+		head + "3 mx postfix/smtp[9]: 4XyB: to=<b@other.example>, relay=none, dsn=4.4.1, status=deferred (connect to mx.other.example[192.0.2.9]:25: Connection refused)\n"
+	r := checked(t, lab(t, "192.0.2.1:25 "+refuses.Addr+"\n192.0.2.9:25 refuse\n"), text)
+	got := map[string]string{}
+	for _, d := range r.Diagnosis {
+		got[d.Cause] = d.Verdict
+	}
+	want := map[string]string{"user-unknown": explain.Confirmed, "connect-refused": explain.Confirmed, "auth-failed": explain.Undetermined, "connect-timeout": explain.Undetermined}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s%s\n%+v", d, short(r), r.Contacts)
+	}
+}
+
 // sameIDs compares the findings without regard to order among equals.
 func sameIDs(a, b string) bool {
 	ids := func(s string) []string {
