@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/smtp"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -160,108 +156,6 @@ func popAll(addr, user, password string) ([]string, error) {
 	}
 	_, err = do("QUIT")
 	return out, err
-}
-
-// TestKilledServerLosesNothing kills the real server again and again under
-// load. Every message that it said 250 to must be in the mailbox exactly once;
-// one that it did not say 250 to may be there once. And nothing that a killed
-// server leaves behind may keep the next one, or a POP3 login, out.
-func TestKilledServerLosesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the program and kills it many times")
-	}
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "mailsrv")
-	if runtime.GOOS == "windows" {
-		bin += ".exe"
-	}
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cfg := filepath.Join(dir, "mailsrv.toml")
-	smtpAddr, popAddr := freeAddr(t), freeAddr(t)
-	text := fmt.Sprintf("hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\nsmtp = %q\npop3 = %q\n", smtpAddr, popAddr)
-	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const password = "correct horse battery"
-	for _, user := range []string{"taro", "hanako"} {
-		add := exec.Command(bin, "user", "add", user, "--password-stdin", "--config", cfg)
-		add.Stdin = strings.NewReader(password + "\n")
-		if out, err := add.CombinedOutput(); err != nil {
-			t.Fatalf("user add: %v\n%s", err, out)
-		}
-	}
-
-	var mu sync.Mutex
-	acked := map[string]bool{}
-	const rounds, clients = 12, 4
-	for round := range rounds {
-		server := serveJSON(t, bin, cfg)
-		var wg sync.WaitGroup
-		for client := range clients {
-			wg.Go(func() {
-				for n := 0; ; n++ {
-					id := fmt.Sprintf("m%d-%d-%d", round, client, n)
-					// Two mailboxes for every second message.
-					to := []string{"taro@example.com", "hanako@example.com"}[:1+n%2]
-					body := "Subject: " + id + "\r\n\r\n" + strings.Repeat("x", rand.IntN(8000)) + "\r\n"
-					if err := send(smtpAddr, nil, "a@example.net", to, body); err != nil {
-						return // killed
-					}
-					mu.Lock()
-					acked[id] = true
-					mu.Unlock()
-				}
-			})
-		}
-		time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond) // the moment is meant to be any
-		if err := server.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = server.Wait()
-		wg.Wait()
-	}
-
-	server := serveJSON(t, bin, cfg)
-	defer func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	}()
-	count := map[string]map[string]int{}
-	for _, user := range []string{"taro", "hanako"} {
-		messages, err := popAll(popAddr, user, password)
-		if err != nil {
-			t.Fatalf("%s: %v", user, err)
-		}
-		count[user] = map[string]int{}
-		for _, m := range messages {
-			_, rest, _ := strings.Cut(m, "\r\nSubject: ")
-			id, body, _ := strings.Cut(rest, "\r\n\r\n")
-			count[user][id]++
-			if strings.Trim(body, "x") != "\r\n" {
-				t.Errorf("%s: message %s is damaged", user, id)
-			}
-		}
-		for id, n := range count[user] {
-			if n != 1 {
-				t.Errorf("%s has message %s %d times", user, id, n)
-			}
-		}
-	}
-	for id := range acked {
-		var round, client, n int
-		if _, err := fmt.Sscanf(id, "m%d-%d-%d", &round, &client, &n); err != nil {
-			t.Fatal(err)
-		}
-		if count["taro"][id] != 1 || n%2 == 1 && count["hanako"][id] != 1 {
-			t.Errorf("message %s was acknowledged, but is lost", id)
-		}
-	}
-	if len(acked) < rounds {
-		t.Errorf("only %d messages in %d rounds: no load", len(acked), rounds)
-	}
-	t.Logf("%d messages acknowledged, %d kept", len(acked), len(count["taro"]))
 }
 
 func freeAddr(t *testing.T) string {
