@@ -22,14 +22,13 @@ func init() {
 const leftoverAge = 36 * time.Hour
 
 // mailboxes looks at the form of the Maildirs: folders, rights, and files that
-// are not as long as their names say.
+// are not as long as their names say; and at the journal before them.
 func mailboxes(ctx context.Context, c *Case) []diag.Finding {
-	boxes := c.boxes()
-	if len(boxes) == 0 {
+	boxes, out := c.boxes(), c.journal()
+	if len(boxes) == 0 && len(out) == 0 {
 		return []diag.Finding{nothing}
 	}
 	server := c.serverUser()
-	var out []diag.Finding
 	for _, b := range boxes {
 		if ctx.Err() != nil {
 			break // the frame says that time was up

@@ -18,6 +18,9 @@ import (
 // JournalDir is the folder of the journal in a data directory.
 func JournalDir(dataDir string) string { return filepath.Join(dataDir, "journal") }
 
+// DamagedDir is the folder in it for what could not be read after a crash.
+const DamagedDir = journal.DamagedDir
+
 const (
 	// Segments of the journal: the first is small, for a server that gets a
 	// message now and then; under load bigger ones join it.
