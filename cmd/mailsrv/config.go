@@ -24,7 +24,8 @@ func configCommand(a *app) *cobra.Command {
 			Use:   "check [FILE]",
 			Short: "Say what is wrong in the configuration file, with its lines",
 			Long: `Say what is wrong in the configuration file: every mistake with its line, what
-is accepted there, and what was probably meant. Exit code 2 when there is any.`,
+is accepted there, and what was probably meant. Exit code 2 when there is any.
+Examples of "config default" that are still in it are warned of.`,
 			Args: cobra.MaximumNArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
 				if len(args) == 1 {
@@ -65,11 +66,16 @@ func (a *app) loadConfig() (*config.Config, error) {
 func (a *app) configCheck() error {
 	file := config.Find(a.configFile)
 	_, problems := config.Load(file)
+	var warnings config.Problems
+	if file != "" && len(problems) == 0 {
+		warnings = config.Placeholders(file)
+	}
 	if a.json {
 		doc := struct {
 			File     string          `json:"file"`
 			Problems config.Problems `json:"problems"`
-		}{file, problems}
+			Warnings config.Problems `json:"warnings,omitempty"`
+		}{file, problems, warnings}
 		if doc.Problems == nil {
 			doc.Problems = config.Problems{}
 		}
@@ -83,9 +89,14 @@ func (a *app) configCheck() error {
 		case len(problems) > 0:
 			fmt.Fprintln(a.stdout, problems.Error())
 		}
+		for _, w := range warnings {
+			fmt.Fprintln(a.stdout, a.lang.Pick("warning: ", "注意: ")+w.Error())
+		}
 		switch {
 		case len(problems) > 0:
 			fmt.Fprintf(a.stdout, a.lang.Pick("\n%d to mend.\n", "\n直すところが %d 件あります。\n"), len(problems))
+		case len(warnings) > 0:
+			fmt.Fprintln(a.stdout, file+a.lang.Pick(": no mistakes, but see the warnings", ": 誤りはありませんが、注意を確かめてください"))
 		case file == "":
 			fmt.Fprintln(a.stdout, a.lang.Pick("No configuration file: the defaults hold.", "設定ファイルはありません。既定の設定で動きます。"))
 		default:

@@ -15,6 +15,7 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
+	"mailsrv/server/quota"
 	"mailsrv/server/store"
 )
 
@@ -30,7 +31,7 @@ type user struct {
 	cfg      *config.Config
 	accounts *account.Files
 
-	passwordStdin, required, mail bool
+	passwordStdin, required, mail, keep, end bool
 }
 
 func userCommand(a *app) *cobra.Command {
@@ -50,7 +51,8 @@ func userCommand(a *app) *cobra.Command {
 		Use:   "user",
 		Short: "Make, show and change accounts",
 		Long: `Make, show and change accounts. A running server sees every change at once.
-NAME without @DOMAIN is one of the first domain of the configuration.`,
+NAME without @DOMAIN is one of the first domain of the configuration; '*@DOMAIN'
+is every address of a domain that has no account of its own.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -86,7 +88,7 @@ local domain; the account may exist already.`,
 		RunE:  with(func(args []string) error { return u.remove(args[0]) }),
 	}
 	remove.Flags().BoolVar(&u.mail, "mail", false, "delete its mail too")
-	cmd.AddCommand(add, passwd, remove,
+	cmd.AddCommand(add, passwd, remove, u.forwardCommand(with), u.quotaCommand(with),
 		&cobra.Command{
 			Use:   "list",
 			Short: "List all accounts and where forwards lead",
@@ -99,14 +101,6 @@ local domain; the account may exist already.`,
 			Args:  cobra.ExactArgs(1),
 			RunE:  with(func(args []string) error { return u.show(args[0]) }),
 		},
-		&cobra.Command{
-			Use:   "forward NAME[@DOMAIN] TARGET[@DOMAIN]...",
-			Short: "Make an address whose mail goes to other local addresses",
-			Example: `  mailsrv user forward sales taro hanako
-  mailsrv user forward postmaster@example.jp taro@example.com`,
-			Args: cobra.MinimumNArgs(2),
-			RunE: with(func(args []string) error { return u.forward(args[0], args[1:]) }),
-		},
 	)
 	return cmd
 }
@@ -116,6 +110,9 @@ func (u *user) address(arg string) (name, domain string) {
 	name, domain, ok := account.SplitAddress(strings.ToLower(arg))
 	if !ok {
 		return name, u.cfg.Domains[0]
+	}
+	if name == "" { // "@example.com"
+		name = account.CatchAll
 	}
 	if d, err := config.ParseDomain(domain); err == nil {
 		domain = d
@@ -205,6 +202,9 @@ func (u *user) add(arg string) error {
 			text += fmt.Sprintf(u.lang.Pick("Mail for these now goes to %s:", "次のアドレス宛ては %s に届きます:"), address) + "\n  " + strings.Join(added, "\n  ")
 		}
 	}
+	if _, err := u.accounts.Resolve("postmaster", domain); errors.Is(err, account.ErrNotFound) {
+		text += "\n" + fmt.Sprintf(u.lang.Pick("postmaster@%s, which every domain must have, leads nowhere yet: mailsrv user add --required %s", "どのドメインにも必要な postmaster@%s がまだありません: mailsrv user add --required %s"), domain, arg)
+	}
 	return u.done(address, shown, text)
 }
 
@@ -274,37 +274,18 @@ func leadingTo(all []account.Account, address string) []string {
 	return out
 }
 
-func (u *user) forward(arg string, targets []string) error {
-	name, domain := u.address(arg)
-	for i, t := range targets {
-		tn, td := u.address(t)
-		targets[i] = tn + "@" + td
-	}
-	if err := u.accounts.SetForward(name, domain, targets); err != nil {
-		if errors.Is(err, account.ErrExists) {
-			return usagef("%s@%s has a mailbox of its own; a forward is another address (remove the account first if it should become one)", name, domain)
-		}
-		for _, t := range targets { // it may be one of them that is wrong
-			tn, td, _ := account.SplitAddress(t)
-			if _, terr := u.accounts.Lookup(tn, td); errors.Is(err, account.ErrNotFound) && errors.Is(terr, account.ErrNotFound) {
-				return refused(t, account.ErrNotFound)
-			}
-		}
-		return refused(name+"@"+domain, err)
-	}
-	return u.done(name+"@"+domain, "", fmt.Sprintf(u.lang.Pick("Mail for %s now goes to %s.", "%s 宛てのメールは %s に届きます。"), name+"@"+domain, strings.Join(targets, ", ")))
-}
-
 // listed is an account as JSON shows it.
 type listed struct {
 	Address string    `json:"address"`
+	Mailbox bool      `json:"mailbox"`
 	Forward []string  `json:"forward,omitempty"`
+	Keep    bool      `json:"keep,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
 func listedOf(a account.Account) listed {
-	return listed{a.Address(), a.Forward, a.Created, a.Expires}
+	return listed{a.Address(), a.Mailbox, a.Forward, a.Keep, a.Created, a.Expires}
 }
 
 func (u *user) list() error {
@@ -336,6 +317,10 @@ func (u *user) list() error {
 	for _, a := range all {
 		kind := u.lang.Pick("mailbox", "メールボックス")
 		switch {
+		case a.Keep:
+			kind += ", " + u.lang.Pick("and a copy", "コピー") + " -> " + strings.Join(a.Forward, ", ")
+		case a.Mailbox && len(a.Forward) > 0:
+			kind += ", " + u.lang.Pick("but all mail", "すべて転送") + " -> " + strings.Join(a.Forward, ", ")
 		case len(a.Forward) > 0:
 			kind = "-> " + strings.Join(a.Forward, ", ")
 		case !a.Expires.IsZero():
@@ -367,10 +352,12 @@ func (u *user) show(arg string) error {
 		Mailbox  string   `json:"mailbox,omitempty"`
 		Messages int      `json:"messages"`
 		Octets   int64    `json:"octets"`
-		Kept     keptDoc  `json:"kept"` // deleted mail that can be brought back
+		Quota    int64    `json:"quota"` // 0: no limit
+		Kept     keptDoc  `json:"kept"`  // deleted mail that can be brought back
 	}{listed: listedOf(a), Aliases: leadingTo(all, a.Address()), File: u.accounts.File(name, domain)}
 	if a.Mailbox {
 		doc.Mailbox = store.Dir(u.cfg.DataDir, box)
+		doc.Quota = quota.New(u.cfg.DataDir, u.cfg.Mailbox.Quota).Limit(a)
 		m, err := openStore(u.cfg).Open(box, by("mailsrv user show"))
 		if err != nil {
 			return &exitError{exitFailed, err}
@@ -401,10 +388,14 @@ func (u *user) show(arg string) error {
 	}
 	row("address", "アドレス", doc.Address)
 	row("goes to", "転送先", strings.Join(doc.Forward, ", "))
+	if doc.Keep {
+		row("", "", u.lang.Pick("and a copy stays in the mailbox", "メールボックスにもコピーが残ります"))
+	}
 	row("also", "別のアドレス", strings.Join(doc.Aliases, ", "))
 	row("created", "作成", doc.Created.Local().Format(time.RFC3339))
 	if doc.Mailbox != "" {
 		row("mailbox", "メールボックス", doc.Mailbox)
+		row("quota", "容量", u.filled(a, doc.Octets, doc.Quota))
 		row("mail", "メール", fmt.Sprintf(u.lang.Pick("%d messages, %d octets", "%d 通、%d オクテット"), doc.Messages, doc.Octets))
 		if doc.Kept.Messages > 0 {
 			row("deleted", "削除済み", fmt.Sprintf(u.lang.Pick("%d messages, %d octets, kept for %s: mailsrv mailbox undelete", "%d 通、%d オクテット、%s の間保存: mailsrv mailbox undelete"), doc.Kept.Messages, doc.Kept.Octets, config.FormatDuration(u.cfg.Mailbox.KeepDeleted)))

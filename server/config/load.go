@@ -76,6 +76,44 @@ func read(path string) ([]byte, *Problem) {
 	return data, nil
 }
 
+// Placeholders finds what "config default" prints as an example and nobody has
+// changed: no mistakes, but hardly meant.
+func Placeholders(path string) (ps Problems) {
+	data, p := read(path)
+	if p != nil || checkSyntax(&data) != nil {
+		return nil
+	}
+	l := loader{c: base()}
+	l.c.File = path
+	l.walk(data)
+	example := func(name string) bool {
+		name = strings.TrimSuffix(strings.ToLower(name), ".")
+		for _, e := range []string{"example.com", "example.net", "example.org"} {
+			if name == e || strings.HasSuffix(name, "."+e) {
+				return true
+			}
+		}
+		return false
+	}
+	found := func(key string, v value, instead string) {
+		ps = append(ps, Problem{Kind: BadValue, File: path, Line: v.line, Column: v.col, Key: key, Value: v.raw, Message: "is still the example: " + instead})
+	}
+	if v := l.places["hostname"]; example(v.text) {
+		found("hostname", v, "put this machine's own name there, as other servers see it")
+	}
+	v := l.places["domains"]
+	list := v.list
+	if v.kind != listValue {
+		list = []value{v}
+	}
+	for _, d := range list {
+		if example(d.text) {
+			found("domains", d, "put your own domain there; mail for this one never reaches you")
+		}
+	}
+	return ps
+}
+
 // Parse reads the configuration in data; file is its name in messages and what
 // relative paths are relative to.
 func Parse(file string, data []byte) (*Config, Problems) {
