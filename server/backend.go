@@ -100,6 +100,11 @@ func (t *transaction) enqueue(a address.Address, to smtp.Recipient, state queue.
 	}
 }
 
+// goesOut tells whether anybody elsewhere gets the message.
+func (t *transaction) goesOut() bool {
+	return slices.ContainsFunc(t.out, func(r queue.Recipient) bool { return r.State == queue.Waiting })
+}
+
 func boxOf(a account.Account) store.Box { return store.Box{Name: a.Name, Domain: a.Domain} }
 
 func reply(d policy.Decision) smtp.Reply {

@@ -15,7 +15,7 @@ func (s *Server) expire(ctx context.Context) {
 	for {
 		messages, octets, err := s.store.Expire(ctx)
 		if messages > 0 {
-			s.log.Info("deleted mail removed for good", "messages", messages, "octets", octets, "keep_deleted", s.cfg.Mailbox.KeepDeleted.String())
+			s.log.Info("deleted mail removed for good", "messages", messages, "octets", octets, "keep_deleted", s.cfg().Mailbox.KeepDeleted.String())
 		}
 		if err != nil && ctx.Err() == nil {
 			s.log.Error("deleted mail cannot be removed", "error", err)

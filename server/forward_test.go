@@ -19,7 +19,7 @@ func forwarding(t *testing.T) (*running, *sinktest.Sink) {
 
 func (r *running) forward(t *testing.T, name string, targets ...string) {
 	t.Helper()
-	if err := r.accounts.SetForward(name, "example.com", targets); err != nil {
+	if err := r.accounts().SetForward(name, "example.com", targets); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -93,7 +93,7 @@ func TestForwardedMailbox(t *testing.T) {
 	r, sink := forwarding(t)
 	forward := func(keep bool, to ...string) {
 		t.Helper()
-		if err := r.accounts.ForwardMailbox("postmaster", "example.com", to, keep); err != nil {
+		if err := r.accounts().ForwardMailbox("postmaster", "example.com", to, keep); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,16 +129,16 @@ func TestChangesWhileRunning(t *testing.T) {
 	if reply := r.receive("a@example.org", text, "x@example.jp"); reply != unknown {
 		t.Errorf("before: %q", reply)
 	}
-	if err := r.accounts.AddDomain("example.jp"); err != nil {
+	if err := r.accounts().AddDomain("example.jp"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.accounts.SetForward("*", "example.jp", []string{r.user}); err != nil {
+	if err := r.accounts().SetForward("*", "example.jp", []string{r.user}); err != nil {
 		t.Fatal(err)
 	}
 	if reply := r.receive("a@example.org", text, "x@example.jp"); reply != "" {
 		t.Errorf("added: %q", reply)
 	}
-	if err := r.accounts.RemoveDomain("example.jp"); err != nil {
+	if err := r.accounts().RemoveDomain("example.jp"); err != nil {
 		t.Fatal(err)
 	}
 	if reply := r.receive("a@example.org", text, "x@example.jp"); reply != unknown {

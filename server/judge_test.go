@@ -107,13 +107,13 @@ func TestQuota(t *testing.T) {
 		t.Error(got)
 	}
 	// An account of its own measure.
-	if err := r.accounts.SetQuota("postmaster", "example.com", account.Unlimited); err != nil {
+	if err := r.accounts().SetQuota("postmaster", "example.com", account.Unlimited); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.receive("a@x.example", body(20_000), r.user); got != "" {
 		t.Errorf("unlimited: %q", got)
 	}
-	if err := r.accounts.SetQuota("postmaster", "example.com", 5000); err != nil {
+	if err := r.accounts().SetQuota("postmaster", "example.com", 5000); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.receive("a@x.example", body(20), r.user); got != "452 4.2.2 Mailbox of <postmaster@example.com> is full; try again later" {

@@ -22,30 +22,23 @@ type PasswordError struct{ Err error }
 func (e *PasswordError) Error() string { return e.Err.Error() }
 func (e *PasswordError) Unwrap() error { return e.Err }
 
-// openQueue opens the queue also where no mail may go out: what lies there from
-// before still does, and the queue commands work.
-func (s *Server) openQueue(lang codes.Lang) error {
-	smart, err := smartHost(s.cfg.Relay)
-	if err != nil {
-		return &PasswordError{err}
-	}
-	s.client = deliver.New(deliver.Config{
-		Hostname:  s.cfg.Hostname,
-		Resolver:  deliver.NewResolver(s.cfg.DNS.Servers),
+// newClient makes the client that a configuration asks for.
+func newClient(cfg *config.Config, smart *deliver.SmartHost) *deliver.Client {
+	return deliver.New(deliver.Config{
+		Hostname:  cfg.Hostname,
+		Resolver:  deliver.NewResolver(cfg.DNS.Servers),
 		SmartHost: func(string) *deliver.SmartHost { return smart },
 	})
-	s.queue, err = queue.Open(s.cfg.DataDir, s.queueOptions(lang))
-	return err
 }
 
-func (s *Server) queueOptions(lang codes.Lang) queue.Options {
+func (s *Server) queueOptions(st *state) queue.Options {
 	return queue.Options{
-		Hostname:     s.cfg.Hostname,
-		Retry:        queue.Retry(s.cfg.Retry),
+		Hostname:     st.cfg.Hostname,
+		Retry:        queue.Retry(st.cfg.Retry),
 		Log:          s.log,
-		Lang:         func(string) codes.Lang { return lang },
-		Destination:  func(from, to string) deliver.Destination { return s.client.Destination(from, to) },
-		Courier:      func(d deliver.Destination) queue.Courier { return s.client.Courier(d) },
+		Lang:         func(string) codes.Lang { return s.lang },
+		Destination:  st.client.Destination,
+		Courier:      func(d deliver.Destination) queue.Courier { return st.client.Courier(d) },
 		Post:         s.post,
 		DoubleBounce: s.postmaster,
 		Grace:        grace,
@@ -70,6 +63,8 @@ func smartHost(r config.Relay) (*deliver.SmartHost, error) {
 
 // smtpAddrs is where this server itself takes mail.
 func (s *Server) smtpAddrs() (out []netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, b := range s.bound {
 		switch b.Service {
 		case config.SMTP, config.Submission, config.Submissions:
@@ -85,10 +80,10 @@ func (s *Server) smtpAddrs() (out []netip.AddrPort) {
 func (s *Server) post(n queue.Notice) error {
 	name, domain, _ := account.SplitAddress(n.To)
 	d, err := config.ParseDomain(domain)
-	if err != nil || !slices.Contains(s.accounts.Domains(), d) {
+	if err != nil || !slices.Contains(s.accounts().Domains(), d) {
 		return s.postOut(n, []string{n.To})
 	}
-	route, err := s.accounts.Resolve(name, d)
+	route, err := s.accounts().Resolve(name, d)
 	var dead *account.ForwardError
 	if errors.Is(err, account.ErrNotFound) || errors.As(err, &dead) {
 		// Whoever sent it is gone: there is nobody to tell.
@@ -98,7 +93,7 @@ func (s *Server) post(n queue.Notice) error {
 	if err != nil {
 		return err
 	}
-	if len(route.Remote) > 0 && s.cfg.Relay.Allow {
+	if len(route.Remote) > 0 && s.cfg().Relay.Allow {
 		var to []string
 		for _, r := range route.Remote {
 			to = append(to, r.To)
@@ -148,8 +143,8 @@ func (s *Server) postOut(n queue.Notice, addresses []string) error {
 // postmaster is who hears of a message that failed and has no sender: nobody
 // where there is no such address.
 func (s *Server) postmaster(*queue.Envelope) string {
-	address := "postmaster@" + s.cfg.Domains[0]
-	if _, err := s.accounts.Resolve("postmaster", s.cfg.Domains[0]); err != nil {
+	address := "postmaster@" + s.cfg().Domains[0]
+	if _, err := s.accounts().Resolve("postmaster", s.cfg().Domains[0]); err != nil {
 		s.log.Warn("nobody hears of failed bounces: there is no "+address+" (mailsrv user add --required)", "error", err)
 		return ""
 	}

@@ -72,7 +72,7 @@ func (r *running) mailbox(t *testing.T, n int) []string {
 func (r *running) emptyQueue(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
-		l, err := queue.List(r.cfg.DataDir)
+		l, err := queue.List(r.dataDir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestSendsOutThroughSmartHost(t *testing.T) {
 
 // withLog is the queue's options with the log that a test has put in.
 func withLog(s *Server) queue.Options {
-	o := s.queueOptions(codes.English)
+	o := s.queueOptions(s.state.Load())
 	o.Log = s.log
 	return o
 }
@@ -145,7 +145,7 @@ func TestSendsOutByMX(t *testing.T) {
 	dns := sinktest.DNS{"example.net. MX": {"10 mx.example.net."}, "mx.example.net. A": {"127.0.0.1"}}
 	c := outConfig(t, "")
 	c.DNS.Servers = []netip.AddrPort{dns.Serve(t)}
-	r := start(t, c, func(s *Server) { s.client.Port = sink.Port() })
+	r := start(t, c, func(s *Server) { s.state.Load().client.Port = sink.Port() })
 	auth := smtp.PlainAuth("", r.user, r.password, "127.0.0.1")
 	if err := smtp.SendMail(r.addr(config.Submission), auth, r.user, []string{"hanako@example.net"}, []byte(text)); err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestDoesNotSendToItself(t *testing.T) {
 	c := outConfig(t, "")
 	c.DNS.Servers = []netip.AddrPort{dns.Serve(t)}
 	r := start(t, c, func(s *Server) {
-		s.client.Port = netip.MustParseAddrPort((&running{Server: s}).addr(config.SMTP)).Port()
+		s.state.Load().client.Port = netip.MustParseAddrPort((&running{Server: s}).addr(config.SMTP)).Port()
 	})
 	auth := smtp.PlainAuth("", r.user, r.password, "127.0.0.1")
 	if err := smtp.SendMail(r.addr(config.Submission), auth, r.user, []string{"hanako@example.net"}, []byte(text)); err != nil {
@@ -304,7 +304,7 @@ func TestStopAndStartAgain(t *testing.T) {
 	}})
 	c := outConfig(t, sink.Addr().String())
 	r := start(t, c, func(s *Server) {
-		o := s.queueOptions(codes.English)
+		o := s.queueOptions(s.state.Load())
 		o.Grace = 10 * time.Millisecond
 		s.queue.Configure(o)
 	})

@@ -19,7 +19,7 @@ import (
 // size is known. Where it goes elsewhere too, or fits into one of them, it is
 // taken: it could not be refused for some of its recipients only.
 func (m *message) noRoom() *smtp.Reply {
-	if m.t.meter == nil || m.stored == nil || m.queued != nil || len(m.copies) > 0 {
+	if m.t.meter == nil || m.stored == nil || m.t.goesOut() || len(m.copies) > 0 {
 		return nil
 	}
 	never := true
@@ -55,7 +55,7 @@ func (s *Server) warnFull(a account.Account, used, limit int64) {
 	m, err := s.store.Begin(id, []store.Box{boxOf(a)})
 	if err == nil {
 		defer m.Abort()
-		if _, err = m.Write([]byte(fullMessage(s.lang, s.cfg.Hostname, id, a, used, limit, time.Now()))); err == nil {
+		if _, err = m.Write([]byte(fullMessage(s.lang, s.cfg().Hostname, id, a, used, limit, time.Now()))); err == nil {
 			err = m.Commit()
 		}
 	}

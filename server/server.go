@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailsrv/codes"
@@ -25,6 +26,7 @@ import (
 	"mailsrv/server/keys"
 	"mailsrv/server/policy"
 	"mailsrv/server/pop3"
+	"mailsrv/server/privilege"
 	"mailsrv/server/queue"
 	"mailsrv/server/quota"
 	"mailsrv/server/smtp"
@@ -32,30 +34,50 @@ import (
 )
 
 // grace is how long a stopping server waits for what is under way.
-const grace = 10 * time.Second
+const grace = 30 * time.Second
 
 // Server is a mail server on one data directory.
+//
+// What follows from the configuration is a state, which Reload replaces as a
+// whole. What has to outlive a reload is a field here.
 type Server struct {
+	version string
+	log     *slog.Logger
+	dataDir string
+	lang    codes.Lang // of notices to senders
+	started time.Time
+	user    *privilege.User
+	lock    *store.Lock
+	store   store.Store
+	queue   *queue.Queue
+	group   *conn.Group
+	state   atomic.Pointer[state]
+
+	serving   chan struct{} // closed once Run serves
+	reloading sync.Mutex
+	stopping  atomic.Bool
+
+	mu    sync.Mutex
+	bound []*bound
+	web   *webs
+}
+
+// state is what a configuration leads to.
+type state struct {
 	cfg      *config.Config
-	version  string
-	log      *slog.Logger
-	lock     *store.Lock
 	accounts *account.Files
 	guard    *account.Guard // accounts for logins
 	policy   *policy.Policy
 	meter    *quota.Meter
-	lang     codes.Lang // of notices
-	store    store.Store
-	client   *deliver.Client
-	queue    *queue.Queue
 	tls      *tls.Config
-	group    *conn.Group
-	bound    []bound
+	client   *deliver.Client
 }
 
+// bound is a listener that is open.
 type bound struct {
 	config.Listener
-	ln net.Listener
+	ln      net.Listener
+	service *conn.Service // nil before Run, and for HTTP
 }
 
 // ListenError says which address a service could not listen on, and what the
@@ -78,37 +100,45 @@ type CertError struct{ Err error }
 func (e *CertError) Error() string { return e.Err.Error() }
 func (e *CertError) Unwrap() error { return e.Err }
 
+// UserError says that the server cannot become the user of the configuration.
+type UserError struct{ Err error }
+
+func (e *UserError) Error() string { return e.Err.Error() }
+func (e *UserError) Unwrap() error { return e.Err }
+
 // New locks the data directory and makes ready; the error is
 // *store.LockedError when another server has it, *CertError when the
-// certificate is unusable, and *PasswordError when the password for the smart
-// host cannot be read. lang is that of notices to senders. Without an error, Close or Run ends the server.
+// certificate is unusable, *PasswordError when the password for the smart host
+// cannot be read, and *UserError when the configuration names a user that the
+// server cannot become. lang is that of notices to senders. Without an error,
+// Close or Run ends the server.
 func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) (*Server, error) {
+	user, err := privilege.Begin(cfg.User, cfg.DataDir)
+	if err != nil {
+		return nil, &UserError{err}
+	}
 	lock, err := store.Acquire(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, version: version, log: log, lock: lock,
-		accounts: account.Open(cfg.DataDir, cfg.Domains),
+		version: version, log: log, dataDir: cfg.DataDir, lang: lang, started: time.Now(), user: user, lock: lock,
+		serving: make(chan struct{}),
 	}
-	s.guard = account.NewGuard(s.accounts, cfg.Relay.Networks, log)
 	maildirs := store.New(cfg.DataDir)
 	maildirs.Keep = cfg.Mailbox.KeepDeleted
 	s.store = maildirs
-	s.meter, s.lang = quota.New(cfg.DataDir, cfg.Mailbox.Quota), lang
-	s.policy = policy.New(cfg, s.accounts)
-	s.policy.Rooms, s.policy.Log = s.meter, log
-	s.group = &conn.Group{
-		Limits: conn.Limits{Total: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP, Idle: cfg.Limits.IdleTimeout},
-		Log:    log,
-		Panic:  s.crashed,
-	}
-	err = maildirs.Start(log)
-	if err == nil {
-		err = s.loadTLS()
+	s.group = &conn.Group{Limits: connLimits(cfg), Log: log, Panic: s.crashed}
+	s.web = &webs{s: s}
+	var st *state
+	if err = maildirs.Start(log); err == nil {
+		st, err = s.prepare(cfg)
 	}
 	if err == nil {
-		err = s.openQueue(lang)
+		s.state.Store(st)
+		// Also where no mail may go out: what lies there from before still
+		// does, and the queue commands work.
+		s.queue, err = queue.Open(cfg.DataDir, s.queueOptions(st))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -116,34 +146,95 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 	return s, nil
 }
 
-func (s *Server) loadTLS() (err error) {
-	switch {
-	case !s.cfg.OffersTLS():
-	case s.cfg.TLS.Cert != "":
-		if s.tls, err = keys.Load(s.cfg.TLS.Cert, s.cfg.TLS.Key); err != nil {
-			return &CertError{err}
-		}
-	default:
-		s.tls, err = keys.SelfSigned(s.cfg.DataDir, s.cfg.Hostname, time.Now())
-	}
-	return err
+func connLimits(c *config.Config) conn.Limits {
+	return conn.Limits{Total: c.Limits.Connections, PerIP: c.Limits.ConnectionsPerIP, Idle: c.Limits.IdleTimeout}
 }
 
-// Listen opens all listeners, or none and returns *ListenError.
-func (s *Server) Listen() error {
-	for _, l := range s.cfg.Listen {
-		ln, err := net.Listen(l.Network(), l.Addr)
-		if err != nil {
-			s.closeListeners()
-			return &ListenError{Service: l.Service, Addr: l.Addr, Err: err}
-		}
-		s.bound = append(s.bound, bound{l, ln})
+// prepare reads what a configuration names and changes nothing yet.
+func (s *Server) prepare(cfg *config.Config) (*state, error) {
+	st := &state{cfg: cfg, accounts: account.Open(cfg.DataDir, cfg.Domains)}
+	if old := s.state.Load(); old == nil {
+		st.guard = account.NewGuard(st.accounts, cfg.Relay.Networks, s.log)
+	} else {
+		st.guard = old.guard.With(st.accounts, cfg.Relay.Networks)
 	}
-	s.client.Own = deliver.OwnAddrs(s.smtpAddrs())
+	st.meter = quota.New(cfg.DataDir, cfg.Mailbox.Quota)
+	st.policy = policy.New(cfg, st.accounts)
+	st.policy.Rooms, st.policy.Log = st.meter, s.log
+	var smart *deliver.SmartHost
+	err := s.user.AsRoot(func() (err error) { // keys and passwords are often root's
+		if st.tls, err = loadTLS(cfg); err == nil {
+			if smart, err = smartHost(cfg.Relay); err != nil {
+				err = &PasswordError{err}
+			}
+		}
+		return err
+	})
+	if err == nil && cfg.OffersTLS() && st.tls == nil {
+		st.tls, err = keys.SelfSigned(cfg.DataDir, cfg.Hostname, time.Now())
+	}
+	st.client = newClient(cfg, smart)
+	return st, err
+}
+
+// loadTLS reads the certificate of the configuration, if it names one.
+func loadTLS(cfg *config.Config) (*tls.Config, error) {
+	if !cfg.OffersTLS() || cfg.TLS.Cert == "" {
+		return nil, nil
+	}
+	c, err := keys.Load(cfg.TLS.Cert, cfg.TLS.Key)
+	if err != nil {
+		return nil, &CertError{err}
+	}
+	return c, nil
+}
+
+func (s *Server) cfg() *config.Config { return s.state.Load().cfg }
+
+func (s *Server) accounts() *account.Files { return s.state.Load().accounts }
+
+// Listen opens all listeners, or none and returns *ListenError. After it root's
+// rights are gone.
+func (s *Server) Listen() error {
+	st := s.state.Load()
+	opened, err := s.open(slices.Concat(st.cfg.Listen, st.cfg.Web))
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.bound = opened
+	s.mu.Unlock()
+	st.client.Own = deliver.OwnAddrs(s.smtpAddrs())
+	if err := s.user.Drop(); err != nil {
+		s.closeListeners()
+		return &UserError{err}
+	}
 	return nil
 }
 
+// open opens listeners, all or none.
+func (s *Server) open(listeners []config.Listener) ([]*bound, error) {
+	var out []*bound
+	for _, l := range listeners {
+		var ln net.Listener
+		err := s.user.AsRoot(func() (err error) {
+			ln, err = net.Listen(l.Network(), l.Addr)
+			return err
+		})
+		if err != nil {
+			for _, b := range out {
+				_ = b.ln.Close()
+			}
+			return nil, &ListenError{Service: l.Service, Addr: l.Addr, Err: err}
+		}
+		out = append(out, &bound{Listener: l, ln: ln})
+	}
+	return out, nil
+}
+
 func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, b := range s.bound {
 		_ = b.ln.Close()
 	}
@@ -152,6 +243,8 @@ func (s *Server) closeListeners() {
 
 // Addrs is where each service listens, after Listen.
 func (s *Server) Addrs() []store.RunAddr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out []store.RunAddr
 	for _, b := range s.bound {
 		out = append(out, store.RunAddr{Service: b.Service, Addr: b.ln.Addr().String()})
@@ -164,7 +257,7 @@ func (s *Server) Addrs() []store.RunAddr {
 // there is one: then it sees to it that mail for postmaster and abuse, which
 // every domain must have, reaches the oldest.
 func (s *Server) FirstAccount() (a account.Account, password string, created bool, err error) {
-	all, damaged, err := s.accounts.List()
+	all, damaged, err := s.accounts().List()
 	if err != nil || len(damaged) > 0 {
 		return account.Account{}, "", false, err
 	}
@@ -172,7 +265,7 @@ func (s *Server) FirstAccount() (a account.Account, password string, created boo
 		return account.Account{}, "", false, s.required(all)
 	}
 	password = account.GeneratePassword()
-	a, err = s.accounts.Add("postmaster", s.cfg.Domains[0], password)
+	a, err = s.accounts().Add("postmaster", s.cfg().Domains[0], password)
 	return a, password, err == nil, err
 }
 
@@ -183,11 +276,11 @@ func (s *Server) required(all []account.Account) error {
 	}
 	oldest := slices.MinFunc(all, func(a, b account.Account) int { return a.Created.Compare(b.Created) })
 	for _, role := range []string{"postmaster", "abuse"} {
-		domain := s.accounts.Domains()[0]
-		if _, err := s.accounts.Resolve(role, domain); !errors.Is(err, account.ErrNotFound) {
+		domain := s.accounts().Domains()[0]
+		if _, err := s.accounts().Resolve(role, domain); !errors.Is(err, account.ErrNotFound) {
 			continue
 		}
-		if err := s.accounts.SetForward(role, domain, []string{oldest.Address()}); err != nil {
+		if err := s.accounts().SetForward(role, domain, []string{oldest.Address()}); err != nil {
 			return err
 		}
 		s.log.Info("required address made", "address", role+"@"+domain, "goes_to", oldest.Address())
@@ -207,64 +300,91 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.announce(); err != nil {
 		return errors.Join(err, s.Close())
 	}
+	webCtx, stopWeb := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWeb()
+	s.mu.Lock()
+	s.web.ctx = webCtx
 	for _, b := range s.bound {
-		s.log.Info("listening", "service", b.Service, "addr", b.ln.Addr().String())
-		s.group.Serve(b.Service, b.ln, s.handler(b.Listener))
+		s.serve(b, s.state.Load())
 	}
+	s.mu.Unlock()
+	close(s.serving)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.sweep(ctx) })
 	wg.Go(func() { s.expire(ctx) })
 	wg.Go(func() { s.queue.Run(ctx) })
 	<-ctx.Done()
-	s.log.Info("stopping")
-	s.guard.Close()
+	s.stopping.Store(true)
+	s.reloading.Lock() // none from here on
+	defer s.reloading.Unlock()
+	s.log.Info("stopping", "sessions", s.sessions())
+	s.state.Load().guard.Close()
 	stopCtx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	cut := s.group.Stop(stopCtx)
 	wg.Wait()
+	stopWeb()
+	s.web.wg.Wait()
 	err := s.store.Close()
 	s.log.Info("stopped", "sessions_cut", cut)
 	return errors.Join(err, s.lock.Release())
 }
 
+// serve begins to answer on a listener. s.mu is held.
+func (s *Server) serve(b *bound, st *state) {
+	s.log.Info("listening", "service", b.Service, "addr", b.ln.Addr().String())
+	if b.Service == config.Web {
+		s.web.serve(b.ln)
+		return
+	}
+	b.service = s.group.Serve(b.Service, b.ln, s.handler(b.Listener, st))
+}
+
+func (s *Server) sessions() (n int) {
+	for _, open := range s.group.Open() {
+		n += open
+	}
+	return n
+}
+
 func (s *Server) announce() error {
-	file := s.cfg.File
+	file := s.cfg().File
 	if file != "" {
 		if abs, err := filepath.Abs(file); err == nil {
 			file = abs
 		}
 	}
-	return s.lock.Announce(s.cfg.DataDir, store.Run{
-		PID: os.Getpid(), Version: s.version, Config: file, Started: time.Now().UTC().Truncate(time.Second), Listen: s.Addrs(),
+	return s.lock.Announce(s.dataDir, store.Run{
+		PID: os.Getpid(), Version: s.version, Config: file, Started: s.started.UTC().Truncate(time.Second), Listen: s.Addrs(),
 	})
 }
 
 // popLogin opens relaying for the client of a POP login where that is on.
 func (s *Server) popLogin(user string, client netip.Addr) {
-	if s.policy.Passes != nil {
-		s.policy.Passes.LoggedIn(user, client, s.log)
+	if passes := s.state.Load().policy.Passes; passes != nil {
+		passes.LoggedIn(user, client, s.log)
 	}
 }
 
-func (s *Server) handler(l config.Listener) conn.Handler {
-	c := s.cfg
+func (s *Server) handler(l config.Listener, st *state) conn.Handler {
+	c := st.cfg
 	log := s.log
 	switch l.Service {
 	case config.POP3, config.POP3S:
 		return &pop3.Server{
 			LoggedIn: s.popLogin,
 			Service:  l.Service, Hostname: c.Hostname,
-			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
-			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Store: s.store, Log: log,
+			TLS: st.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
+			Mechanisms: c.Auth.Mechanisms, Accounts: st.guard, Store: s.store, Log: log,
 			// RFC 1939 3 asks for ten minutes where SMTP makes do with five.
 			Limits: pop3.Limits{AuthFailures: c.Limits.AuthFailures, Idle: 2 * c.Limits.IdleTimeout},
 		}
 	default:
 		return &smtp.Server{
 			Service: l.Service, Hostname: c.Hostname,
-			TLS: s.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
-			Mechanisms: c.Auth.Mechanisms, Accounts: s.guard, Log: log,
-			Backend: &backend{policy: s.policy, store: s.store, queue: s.queue, meter: s.meter, warn: s.warnFull, log: log},
+			TLS: st.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
+			Mechanisms: c.Auth.Mechanisms, Accounts: st.guard, Log: log,
+			Backend: &backend{policy: st.policy, store: s.store, queue: s.queue, meter: st.meter, warn: s.warnFull, log: log},
 			Limits:  smtp.Limits{MessageSize: c.Limits.MessageSize, Recipients: c.Limits.Recipients, AuthFailures: c.Limits.AuthFailures, Idle: c.Limits.IdleTimeout},
 		}
 	}
@@ -288,12 +408,12 @@ func (s *Server) sweep(ctx context.Context) {
 }
 
 func (s *Server) sweepOnce() {
-	expired, err := s.accounts.Expired()
+	expired, err := s.accounts().Expired()
 	if err != nil {
 		s.log.Error("temporary accounts cannot be listed", "error", err)
 	}
 	for _, a := range expired {
-		err := errors.Join(s.accounts.Remove(a.Name, a.Domain), s.store.Remove(boxOf(a)))
+		err := errors.Join(s.accounts().Remove(a.Name, a.Domain), s.store.Remove(boxOf(a)))
 		if err != nil {
 			s.log.Error("temporary account cannot be removed", "user", a.Address(), "error", err)
 			continue

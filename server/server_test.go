@@ -39,6 +39,7 @@ func testConfig(t *testing.T, file bool) *config.Config {
 	for i := range c.Listen {
 		c.Listen[i].Addr = "127.0.0.1:0"
 	}
+	c.Web = nil
 	if file {
 		c.File = "mailsrv.toml"
 		c.Listen = append(c.Listen, config.Listener{Service: config.Submissions, Addr: "127.0.0.1:0"}, config.Listener{Service: config.POP3S, Addr: "127.0.0.1:0"})
@@ -338,7 +339,7 @@ func TestFirstAccountIsPostmaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.accounts.Add("taro", "localhost", "correct horse battery"); err != nil {
+	if _, err := s.accounts().Add("taro", "localhost", "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -347,7 +348,7 @@ func TestFirstAccountIsPostmaster(t *testing.T) {
 		}
 	}
 	for _, role := range []string{"postmaster", "abuse"} {
-		if a, err := s.accounts.Lookup(role, "localhost"); err != nil || len(a.Forward) != 1 || a.Forward[0] != "taro@localhost" {
+		if a, err := s.accounts().Lookup(role, "localhost"); err != nil || len(a.Forward) != 1 || a.Forward[0] != "taro@localhost" {
 			t.Errorf("%s: %+v, %v", role, a, err)
 		}
 	}

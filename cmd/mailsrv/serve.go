@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,7 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/server"
 	"mailsrv/server/config"
+	"mailsrv/server/privilege"
 	"mailsrv/server/store"
 )
 
@@ -25,7 +28,9 @@ func serveCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the mail server",
 		Long: `Run the mail server until it is told to stop (Ctrl-C, SIGTERM); what is under
-way then is finished first.
+way then is finished first. On SIGHUP it reads its configuration, certificates and
+log file anew: sessions go on, and with a mistake in the file everything stays
+as it was (docs/operations.md).
 
 Without a configuration file it is a server for trying out: on this machine
 only, with data in ./mailsrv-data and one account whose password is shown once.
@@ -45,23 +50,26 @@ func (a *app) serve(ctx context.Context) error {
 	// Whoever reads the log may go ("mailsrv serve 2>&1 | less"): without this
 	// the next line of it would end the server.
 	signal.Ignore(syscall.SIGPIPE)
-	cfg, err := a.loadConfig()
+	// The same for a reload that comes too early or where there is nothing to
+	// reload: it must not end the server.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	cfg, err := a.serveConfig()
 	if err != nil {
 		return err
 	}
-	switch {
-	case a.verbose:
-		cfg.Log.Level = "debug"
-	case a.quiet:
-		cfg.Log.Level = "warn"
-	}
-	log, closeLog, err := server.OpenLog(cfg.Log, a.stderr)
+	log, err := server.OpenLog(cfg.Log, a.stderr)
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("log.file: %w", err)}
 	}
-	defer closeLog()
-	s, err := server.New(cfg, version, a.lang, log)
+	defer log.Close()
+	s, err := server.New(cfg, version, a.lang, log.Logger)
 	if err != nil {
+		var user *server.UserError
+		if errors.As(err, &user) {
+			return usagef("%s: user: %w", cfg.File, err)
+		}
 		var cert *server.CertError
 		if errors.As(err, &cert) {
 			return usagef("%s: [tls]: %w", cfg.File, err)
@@ -77,6 +85,8 @@ func (a *app) serve(ctx context.Context) error {
 		var listen *server.ListenError
 		if errors.As(err, &listen) {
 			err = a.listenFailed(listen)
+		} else {
+			err = &exitError{exitFailed, err}
 		}
 		return errors.Join(err, s.Close())
 	}
@@ -93,10 +103,73 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.firstScreen(screen); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	if err := s.Run(ctx); err != nil {
+	if cfg.Open() && privilege.Root() {
+		log.Warn(`the server runs as root and need not: user = "mailsrv" in the configuration, or start it as another user`)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-reload:
+				if cfg.File == "" { // nothing to reload: the terminal has been closed
+					stop()
+					continue
+				}
+				a.reload(ctx, s, log)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	err = s.Run(ctx)
+	stop()
+	wg.Wait()
+	if err != nil {
 		return &exitError{exitFailed, err}
 	}
 	return nil
+}
+
+// serveConfig is loadConfig with the log level that the flags ask for.
+func (a *app) serveConfig() (*config.Config, error) {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.verbose:
+		cfg.Log.Level = "debug"
+	case a.quiet:
+		cfg.Log.Level = "warn"
+	}
+	return cfg, nil
+}
+
+// reload has the server follow its configuration file. With a mistake in that
+// nothing changes, and the log says where it is.
+func (a *app) reload(ctx context.Context, s *server.Server, log *server.Log) {
+	const kept = "configuration not reloaded, the old one stays"
+	cfg, err := a.serveConfig()
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			log.Error(kept, "error", strings.TrimSpace(line))
+		}
+		return
+	}
+	if err := log.Configure(cfg.Log); err != nil {
+		log.Error("log not changed", "error", err)
+	}
+	restart, err := s.Reload(ctx, cfg)
+	if err != nil {
+		log.Error(kept, "error", err)
+		return
+	}
+	if len(restart) > 0 {
+		log.Warn("some settings change only when the server is restarted", "settings", strings.Join(restart, " "))
+	}
+	log.Info("configuration reloaded", "file", cfg.File)
 }
 
 // screen is what serve says first.
@@ -115,6 +188,7 @@ var services = []service{
 	{config.Submissions, "mail from users, TLS from the start", "利用者からの送信（最初から TLS）"},
 	{config.POP3, "mailboxes", "メールの受信"},
 	{config.POP3S, "mailboxes, TLS from the start", "メールの受信（最初から TLS）"},
+	{config.Web, "/metrics and /healthz, over HTTP", "/metrics と /healthz（HTTP）"},
 }
 
 // off lists what is not on and why.

@@ -50,7 +50,7 @@ func (c *Case) freePorts(ctx context.Context) []diag.Finding {
 		all = []port.Holder{} // known to be unknown
 	}
 	hidden := false
-	for _, l := range c.Config.Listen {
+	for _, l := range slices.Concat(c.Config.Listen, c.Config.Web) {
 		err := port.TryBind(ctx, l.Network(), l.Addr)
 		if err == nil && len(sameFamily(all, l)) == 0 {
 			continue

@@ -44,7 +44,12 @@ type Guard struct {
 	Directory
 	trusted []netip.Prefix
 	log     *slog.Logger
-	closed  chan struct{}
+	*memory
+}
+
+// memory is what a Guard remembers.
+type memory struct {
+	closed chan struct{}
 
 	mu      sync.Mutex
 	clients map[netip.Prefix]*tries
@@ -67,8 +72,14 @@ type pair struct {
 
 // NewGuard guards d. trusted networks count as local.
 func NewGuard(d Directory, trusted []netip.Prefix, log *slog.Logger) *Guard {
-	return &Guard{Directory: d, trusted: trusted, log: log, closed: make(chan struct{}),
-		clients: map[netip.Prefix]*tries{}, users: map[string]*tries{}, known: map[pair]*tries{}}
+	return &Guard{Directory: d, trusted: trusted, log: log, memory: &memory{closed: make(chan struct{}),
+		clients: map[netip.Prefix]*tries{}, users: map[string]*tries{}, known: map[pair]*tries{}}}
+}
+
+// With is a guard for another directory and other networks that shares what g
+// remembers: for a new configuration.
+func (g *Guard) With(d Directory, trusted []netip.Prefix) *Guard {
+	return &Guard{Directory: d, trusted: trusted, log: g.log, memory: g.memory}
 }
 
 // Close ends all waits: the server stops.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -20,8 +21,9 @@ func (l *loader) missing() Problems {
 		}
 		return false
 	}
-	for i, a := range c.Listen {
-		for _, b := range c.Listen[:i] {
+	all := slices.Concat(c.Listen, c.Web)
+	for i, a := range all {
+		for _, b := range all[:i] {
 			if a.overlaps(b) {
 				ps = append(ps, Problem{Kind: ListenDuplicate, Line: a.Line, Key: "listen." + a.Service, Value: quoted(a.Addr),
 					Message: fmt.Sprintf("line %d gives the same address and port to %s (%s)", b.Line, b.Service, b.Addr)})

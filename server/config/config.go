@@ -24,6 +24,7 @@ const (
 	Submissions = "submissions" // RFC 8314: the same inside TLS
 	POP3        = "pop3"        // RFC 1939
 	POP3S       = "pop3s"       // the same inside TLS
+	Web         = "web"         // HTTP: /metrics and /healthz
 )
 
 // Config is a configuration with all defaults filled in.
@@ -33,7 +34,9 @@ type Config struct {
 	DataDir  string   // absolute or relative to the working directory
 	Domains  []string // local domains in lower case, "[192.0.2.1]" for an address literal; the first is the main one
 	Added    []string `json:",omitempty"` // those of Domains that come from mailsrv domain add
+	User     string   // who the server becomes once its ports are open; empty: nobody else (Unix)
 	Listen   []Listener
+	Web      []Listener // the same for HTTP, which takes no mail
 	TLS      TLS
 	DNS      DNS
 	Relay    Relay
@@ -139,6 +142,7 @@ func Default() *Config {
 		{Service: Submission, Addr: "127.0.0.1:5587"},
 		{Service: POP3, Addr: "127.0.0.1:1110"},
 	}
+	c.Web = []Listener{{Service: Web, Addr: "127.0.0.1:8025"}}
 	return c
 }
 

@@ -15,7 +15,7 @@ type Listener struct {
 }
 
 // usualPort is what a service listens on where nothing else is said.
-var usualPort = map[string]int{SMTP: 25, Submission: 587, Submissions: 465, POP3: 110, POP3S: 995}
+var usualPort = map[string]int{SMTP: 25, Submission: 587, Submissions: 465, POP3: 110, POP3S: 995, Web: 8025}
 
 // ImplicitTLS tells whether TLS comes before the first word.
 func (l Listener) ImplicitTLS() bool { return l.Service == Submissions || l.Service == POP3S }

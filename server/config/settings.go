@@ -54,6 +54,7 @@ var settings = append([]setting{
 	}},
 	{key: "data_dir", set: path(func(c *Config) *string { return &c.DataDir })},
 	{key: "domains", item: addDomain},
+	{key: "user", set: setUser},
 
 	{key: "listen.smtp", item: listen(SMTP)},
 	{key: "listen.submission", item: listen(Submission)},
@@ -63,7 +64,7 @@ var settings = append([]setting{
 	{key: "listen.imap", set: later(`""`)},
 	{key: "listen.imaps", set: later(`""`)},
 	{key: "listen.finger", set: later(`""`)},
-	{key: "listen.web", set: later(`""`)},
+	{key: "listen.web", item: listen(Web)},
 
 	{key: "tls.cert", set: path(func(c *Config) *string { return &c.TLS.Cert })},
 	{key: "tls.key", set: path(func(c *Config) *string { return &c.TLS.Key })},
@@ -251,9 +252,24 @@ func listen(service string) func(*Config, value) fault {
 			return fault{kind: PortZero, message: "port 0 means a random one that no client could find",
 				suggestion: quoted(strings.TrimSuffix(addr, "0") + strconv.Itoa(usualPort[service]))}
 		}
-		c.Listen = append(c.Listen, l)
+		if service == Web {
+			c.Web = append(c.Web, l)
+		} else {
+			c.Listen = append(c.Listen, l)
+		}
 		return fault{}
 	}
+}
+
+// setUser takes the name of a system account.
+func setUser(c *Config, v value) fault {
+	if f := text(&c.User)(v); f.kind != "" {
+		return f
+	}
+	if strings.ContainsFunc(c.User, func(r rune) bool { return r <= ' ' || r == ':' || r == '/' || r == 0x7f }) {
+		return bad("must be the name of an account of this system, such as \"mailsrv\"")
+	}
+	return fault{}
 }
 
 // addDomain keeps a bad domain as it was written, so that doctor can show it.

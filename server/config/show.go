@@ -21,10 +21,11 @@ func (c *Config) TOML() string {
 	if len(c.Added) > 0 {
 		fmt.Fprintf(&b, "# and, by mailsrv domain add: %s\n", strings.Join(c.Added, ", "))
 	}
+	line("user", tomlString(c.User))
 	table("listen")
-	for _, service := range []string{SMTP, Submission, Submissions, POP3, POP3S} {
+	for _, service := range []string{SMTP, Submission, Submissions, POP3, POP3S, Web} {
 		var addrs []string
-		for _, l := range c.Listen {
+		for _, l := range slices.Concat(c.Listen, c.Web) {
 			if l.Service == service {
 				addrs = append(addrs, l.Addr)
 			}
@@ -151,12 +152,16 @@ data_dir = "mailsrv-data"
 # Domains that mail is received for. "[192.0.2.1]" accepts user@[192.0.2.1].
 domains = ["example.com"]
 
+# Started as root (for ports below 1024), the server becomes this user.
+user = ""
+
 [listen]                        # "ADDRESS:PORT", ":PORT" for all addresses, several as a list
 smtp = ":25"                    # mail from other servers
 submission = ":587"             # mail from users, STARTTLS
 submissions = ":465"            # mail from users, TLS from the start
 pop3 = ":110"                   # mailboxes, STLS
 pop3s = ":995"                  # mailboxes, TLS from the start
+web = "127.0.0.1:8025"          # /metrics (Prometheus) and /healthz, for whoever may reach it
 
 [tls]                           # PEM files; without them a self-signed certificate is made
 cert = ""

@@ -8,8 +8,17 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"mailsrv/server/metrics"
+)
+
+var (
+	accepted = metrics.NewCounter("mailsrv_connections_total", "Connections that clients have opened, refused ones too.", "service")
+	refused  = metrics.NewCounter("mailsrv_connections_refused_total", "Connections beyond limits.connections (total) or limits.connections_per_ip (address).", "service", "limit")
 )
 
 // Handler speaks one protocol.
@@ -34,29 +43,68 @@ type Limits struct {
 
 // Group serves listeners, which share its limits and its end.
 type Group struct {
-	Limits Limits
+	Limits Limits // changed by SetLimits once a listener is served
 	Log    *slog.Logger
 	Panic  func(c *Conn, value any, stack []byte) // keeps the evidence of a crash
 
-	mu        sync.Mutex
-	stopping  bool
-	conns     map[*Conn]struct{}
-	perIP     map[netip.Addr]int
-	refusing  int // connections that are being told why not
-	listeners []net.Listener
-	wg        sync.WaitGroup
+	mu       sync.Mutex
+	stopping bool
+	conns    map[*Conn]string // the service's name
+	perIP    map[netip.Addr]int
+	refusing int // connections that are being told why not
+	services []*Service
+	wg       sync.WaitGroup
 }
+
+// Service is one listener of a Group.
+type Service struct {
+	name    string
+	ln      net.Listener
+	handler atomic.Pointer[Handler]
+}
+
+// Handle replaces the handler for connections from now on.
+func (s *Service) Handle(h Handler) { s.handler.Store(&h) }
+
+// Close ends the listener. Its sessions go on.
+func (s *Service) Close() error { return s.ln.Close() }
 
 // Serve accepts connections until Stop, in a goroutine of its own. name is the
 // service's, for the log.
-func (g *Group) Serve(name string, ln net.Listener, h Handler) {
+func (g *Group) Serve(name string, ln net.Listener, h Handler) *Service {
+	s := &Service{name: name, ln: ln}
+	s.Handle(h)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.listeners = append(g.listeners, ln)
-	g.wg.Go(func() { g.accept(name, ln, h) })
+	g.services = append(g.services, s)
+	g.wg.Go(func() { g.accept(s) })
+	return s
 }
 
-func (g *Group) accept(name string, ln net.Listener, h Handler) {
+// SetLimits replaces the limits for connections from now on.
+func (g *Group) SetLimits(l Limits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.Limits = l
+}
+
+// Open returns how many sessions each service has.
+func (g *Group) Open() map[string]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := map[string]int{}
+	for _, s := range g.services {
+		out[s.name] = 0
+	}
+	for _, name := range g.conns {
+		out[name]++
+	}
+	return out
+}
+
+func (g *Group) accept(s *Service) {
+	defer g.forget(s)
+	name, ln := s.name, s.ln
 	wait := time.Duration(0)
 	for {
 		raw, err := ln.Accept()
@@ -71,8 +119,8 @@ func (g *Group) accept(name string, ln net.Listener, h Handler) {
 			continue
 		}
 		wait = 0
-		c := New(raw, g.Limits.Idle)
-		why, stopping := g.enter(c)
+		c, why, stopping := g.enter(name, raw)
+		h := *s.handler.Load()
 		if stopping {
 			_ = raw.Close()
 			return
@@ -103,26 +151,37 @@ func (g *Group) serve(c *Conn, h Handler) {
 	h.Serve(c)
 }
 
+// forget drops a listener that is closed.
+func (g *Group) forget(s *Service) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.services = slices.DeleteFunc(g.services, func(o *Service) bool { return o == s })
+}
+
 // enter counts a connection; why says which limit forbids it.
-func (g *Group) enter(c *Conn) (why string, stopping bool) {
+func (g *Group) enter(service string, raw net.Conn) (c *Conn, why string, stopping bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stopping {
-		return "", true
+		return nil, "", true
 	}
+	c = New(raw, g.Limits.Idle)
 	if g.conns == nil {
-		g.conns, g.perIP = map[*Conn]struct{}{}, map[netip.Addr]int{}
+		g.conns, g.perIP = map[*Conn]string{}, map[netip.Addr]int{}
 	}
+	accepted.Add(1, service)
 	ip := network(c.Remote().Addr())
 	switch {
 	case g.Limits.Total > 0 && len(g.conns) >= g.Limits.Total:
-		return fmt.Sprintf("too many connections, at most %d are served", g.Limits.Total), false
+		refused.Add(1, service, "total")
+		return c, fmt.Sprintf("too many connections, at most %d are served", g.Limits.Total), false
 	case g.Limits.PerIP > 0 && g.perIP[ip] >= g.Limits.PerIP:
-		return fmt.Sprintf("too many connections from your address, at most %d are served", g.Limits.PerIP), false
+		refused.Add(1, service, "address")
+		return c, fmt.Sprintf("too many connections from your address, at most %d are served", g.Limits.PerIP), false
 	}
-	g.conns[c] = struct{}{}
+	g.conns[c] = service
 	g.perIP[ip]++
-	return "", false
+	return c, "", false
 }
 
 func (g *Group) leave(c *Conn) {
@@ -171,8 +230,8 @@ func network(ip netip.Addr) netip.Addr {
 func (g *Group) Stop(ctx context.Context) (cut int) {
 	g.mu.Lock()
 	g.stopping = true
-	for _, ln := range g.listeners {
-		_ = ln.Close()
+	for _, s := range g.services {
+		_ = s.Close()
 	}
 	for c := range g.conns {
 		c.interrupt()

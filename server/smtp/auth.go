@@ -99,12 +99,14 @@ func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error)
 	var throttled *account.ThrottledError
 	switch {
 	case err == nil:
+		logins.Add(1, s.srv.Service, "ok")
 		s.client.User = a.Address()
 		s.log.Info("logged in", "user", a.Address(), "mechanism", mechanism, "tls", s.client.TLS != nil)
 		s.send(Reply{235, "2.7.0", "Authentication successful"})
 	case errors.Is(err, sasl.ErrMalformed):
 		s.wrong(Reply{501, badSyntax, "Message of the login is malformed"})
 	case errors.Is(err, account.ErrCredentials):
+		logins.Add(1, s.srv.Service, "failed")
 		s.authFailures++
 		s.log.Warn("login failed", "user", login, "mechanism", mechanism)
 		reply := Reply{535, "5.7.8", "Authentication credentials invalid"}
@@ -118,6 +120,7 @@ func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error)
 	case errors.As(err, &throttled):
 		s.send(Reply{454, "4.7.0", fmt.Sprintf("Too many failed logins; try again in %d seconds", throttled.Seconds())})
 	default:
+		logins.Add(1, s.srv.Service, "error")
 		s.log.Error("login could not be checked", "user", login, "error", err)
 		s.send(Reply{454, "4.7.0", "Login cannot be checked at present; try again later"})
 	}

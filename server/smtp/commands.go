@@ -192,6 +192,7 @@ func (s *session) rcpt(arg string) {
 		return
 	}
 	addr, reply := s.tx.Rcpt(to)
+	recipients.Add(1, s.srv.Service, reply.result())
 	switch {
 	case reply.OK():
 		s.rcpts = append(s.rcpts, addr)

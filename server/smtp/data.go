@@ -128,7 +128,9 @@ func (s *session) commit() {
 		reply = s.in.msg.Commit()
 	}
 	log := s.log.With("id", s.id, "from", s.from.String(), "octets", s.in.total)
+	messages.Add(1, s.srv.Service, reply.result())
 	if reply.OK() {
+		octets.Add(s.in.total, s.srv.Service)
 		reply.Text += ": queued as " + s.id
 		s.idle, s.refused = 0, 0
 		log.Info("message accepted", "to", s.recipients(), "helo", s.client.HELO, "user", s.client.User, "tls", s.client.TLS != nil)

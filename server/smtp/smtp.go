@@ -23,6 +23,7 @@ import (
 	"mailsrv/server/account"
 	"mailsrv/server/address"
 	"mailsrv/server/conn"
+	"mailsrv/server/metrics"
 )
 
 // Server is the engine for one listener.
@@ -137,6 +138,26 @@ func clean(s string) string {
 		return r
 	}, s)
 	return s[:min(len(s), 400)]
+}
+
+// Labels "result": accepted, refused (5xx), deferred (4xx); for logins ok,
+// failed, error.
+var (
+	messages   = metrics.NewCounter("mailsrv_smtp_messages_total", "Messages that came to their end, and what was said to them.", "service", "result")
+	octets     = metrics.NewCounter("mailsrv_smtp_octets_total", "Octets of the messages that were accepted.", "service")
+	recipients = metrics.NewCounter("mailsrv_smtp_recipients_total", "Recipients, and what was said to them.", "service", "result")
+	logins     = metrics.NewCounter("mailsrv_smtp_logins_total", "Logins.", "service", "result")
+)
+
+// result is the label for what a reply means.
+func (r Reply) result() string {
+	switch {
+	case r.OK():
+		return "accepted"
+	case r.Code/100 == 4:
+		return "deferred"
+	}
+	return "refused"
 }
 
 // Replies that more than one place gives.

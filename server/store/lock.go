@@ -119,7 +119,10 @@ func runFile(dataDir string) string { return filepath.Join(dataDir, "server.json
 // Announce writes the run file. Starts is filled in from the last one.
 func (l *Lock) Announce(dataDir string, r Run) error {
 	last, _ := readRunFile(dataDir) // a damaged one is no reason not to run
-	r.Starts = append(last.Starts, r.Started)
+	r.Starts = last.Starts
+	if n := len(r.Starts); n == 0 || last.PID != r.PID || !r.Starts[n-1].Equal(r.Started) { // else a reload
+		r.Starts = append(r.Starts, r.Started)
+	}
 	r.Starts = r.Starts[max(0, len(r.Starts)-10):]
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

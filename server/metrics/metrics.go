@@ -1,0 +1,123 @@
+// Package metrics counts what happens, for Prometheus and whoever else reads
+// its text format. A package declares its counters at the top, with the help
+// text that their reader sees:
+//
+//	var refused = metrics.NewCounter("mailsrv_things_refused_total", "Things that were refused.", "service")
+//
+//	refused.Add(1, "smtp")
+//
+// Counters belong to the process: they count from its start and never go down.
+// What has a present value instead, such as the length of the queue, is written
+// by whoever knows it, with Gauge.
+package metrics
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Counter is a number that grows, one for each set of label values.
+type Counter struct {
+	name, help string
+	labels     []string
+
+	mu     sync.Mutex
+	values map[string]int64 // by labels as they are written
+}
+
+var (
+	registry   []*Counter
+	registered sync.Mutex
+)
+
+// NewCounter makes a counter that Write knows. name ends with "_total".
+func NewCounter(name, help string, labels ...string) *Counter {
+	c := &Counter{name: name, help: help, labels: labels, values: map[string]int64{}}
+	if len(labels) == 0 {
+		c.values[""] = 0 // there from the start
+	}
+	registered.Lock()
+	defer registered.Unlock()
+	registry = append(registry, c)
+	return c
+}
+
+// Add adds n to the counter of the label values, which are few: never anything
+// that a client may choose.
+func (c *Counter) Add(n int64, values ...string) {
+	key := set(c.labels, values)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.values[key] += n
+}
+
+// Value returns the count for label values.
+func (c *Counter) Value(values ...string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.values[set(c.labels, values)]
+}
+
+// set writes labels with their values.
+func set(labels, values []string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	pairs := make([]string, len(labels))
+	for i, l := range labels {
+		pairs[i] = l + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(values[i]) + `"`
+	}
+	return "{" + strings.Join(pairs, ",") + "}"
+}
+
+// Write writes all counters, sorted by name.
+func Write(w io.Writer) {
+	registered.Lock()
+	all := slices.Clone(registry)
+	registered.Unlock()
+	slices.SortFunc(all, func(a, b *Counter) int { return strings.Compare(a.name, b.name) })
+	for _, c := range all {
+		c.mu.Lock()
+		write(w, c.name, c.help, "counter", c.values)
+		c.mu.Unlock()
+	}
+}
+
+// Number is what can be a value.
+type Number interface {
+	~int | ~int64 | ~uint64 | ~float64
+}
+
+// Gauge writes a present value.
+func Gauge[N Number](w io.Writer, name, help string, value N) {
+	write(w, name, help, "gauge", map[string]N{"": value})
+}
+
+// Gauges writes present values that differ in one label.
+func Gauges[N Number](w io.Writer, name, help, label string, values map[string]N) {
+	byLabel := map[string]N{}
+	for v, n := range values {
+		byLabel[set([]string{label}, []string{v})] = n
+	}
+	write(w, name, help, "gauge", byLabel)
+}
+
+// Total writes a count that somebody else keeps.
+func Total(w io.Writer, name, help string, value int64) {
+	write(w, name, help, "counter", map[string]int64{"": value})
+}
+
+func write[N Number](w io.Writer, name, help, kind string, values map[string]N) {
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+	keys := make([]string, 0, len(values))
+	for k := range values {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		fmt.Fprintf(w, "%s%s %v\n", name, k, values[k])
+	}
+}
