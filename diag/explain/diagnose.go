@@ -44,6 +44,9 @@ func (f *facts) judge() []candidate {
 			all = append(all, x)
 		}
 	}
+	if f.cause != "" {
+		all = append(all, candidate{cause: f.cause, confidence: sureNotice, evidence: []string{cut(oneLine(cmp.Or(f.reply, f.cause)), maxEvidenceBytes)}})
+	}
 	if cause := codes.CauseOfReason(f.reason); cause != "" {
 		all = append(all, candidate{cause: cause, confidence: sureReason, evidence: []string{cut(oneLine(cmp.Or(f.reply, f.reason)), maxEvidenceBytes)}})
 	}

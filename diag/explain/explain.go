@@ -121,6 +121,7 @@ type Bounce struct {
 	Source            string `json:"source,omitempty"` // dsn, arf, text
 	Hard              bool   `json:"hard"`
 	Time              string `json:"time,omitempty"`
+	Cause             string `json:"-"` // what mailsrv's own notice says; the diagnosis has it
 }
 
 // Diagnosis is one likely cause, with what it rests on.

@@ -20,6 +20,7 @@ type facts struct {
 	events  []*facts // of a bounce: one per recipient
 	event   *event   // the line these facts are about
 	bounces []Bounce // of a mail
+	cause   string   // what mailsrv's own notice gives as the cause of these facts
 	reason  string   // the bounce reason of the recipient these facts are about
 	tool    map[string][]string
 	near    string // a single word that looks like a code but is none we know

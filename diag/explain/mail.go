@@ -32,7 +32,7 @@ func (f *facts) readMail(raw []byte) bool {
 		}
 		x := eventFacts(e)
 		x.ctx.Sender, x.ctx.Subject = cmp.Or(m.Original.From, m.To), m.Original.Subject
-		x.reason = b.Reason
+		x.reason, x.cause = b.Reason, b.Cause
 		if b.Action == "delayed" && b.Reason == "expired" {
 			x.reason = "systemerror" // the time is not up yet: it waits
 		}

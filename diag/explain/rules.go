@@ -11,6 +11,7 @@ import (
 // TLS and socket error, that before the socket error alone, that before the
 // mail program's code, and all of them before words that name no cause.
 const (
+	sureNotice       = 0.97 // the cause that mailsrv's own notice was written for: it has seen the error itself
 	sureServerEntry  = 0.95 // words of the server that the catalogue knows
 	sureServerWords  = 0.86 // words of the server
 	sureStatus       = 0.80 // an enhanced status code that says one thing

@@ -28,7 +28,7 @@ func TestOwnWordsAreKnown(t *testing.T) {
 		"message size 25 exceeds size limit 20 of mx.example.jp[192.0.2.1]:25":                                                            "message-too-large",
 		"connect to mx.example.net[192.0.2.2]:25: too many connections of this server there already":                                      "rate-limit",
 	} {
-		if got := causeOf(deliver.Result{Text: text}); got != want {
+		if got := Cause(deliver.Result{Text: text}); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
@@ -49,7 +49,7 @@ func TestCauseOf(t *testing.T) {
 		{deliver.Result{Code: 299, Text: "299 xyzzy"}, "unknown"},
 		{deliver.Result{Text: "xyzzy"}, "unknown"},
 	} {
-		got := causeOf(tt.r)
+		got := Cause(tt.r)
 		if got != tt.want {
 			t.Errorf("%+v: %s, want %s", tt.r, got, tt.want)
 		}

@@ -58,11 +58,11 @@ func (q *Queue) applyOne(e *Envelope, r *Recipient, res deliver.Result, now time
 		q.counts.delivered.Add(1)
 		return func() { log.Info("message delivered") }
 	case deliver.Failed:
-		r.Cause = causeOf(res)
+		r.Cause = Cause(res)
 		q.fail(e, r)
 		return func() { log.Warn("message failed", "cause", r.Cause) }
 	}
-	r.Cause = causeOf(res)
+	r.Cause = Cause(res)
 	end := e.Accepted.Add(o.Retry.GiveUpAfter)
 	if !now.Before(end) {
 		r.Expired = true
@@ -91,9 +91,9 @@ func (q *Queue) fail(e *Envelope, r *Recipient) {
 // cancelled is the cause of an attempt that ended because this server stops.
 const cancelled = "cancelled"
 
-// causeOf is the word of the list of causes for a result: what the network
+// Cause is the word of the list of causes for a result: what the network
 // said, else what the host's words mean, else its codes.
-func causeOf(r deliver.Result) string {
+func Cause(r deliver.Result) string {
 	if r.Cause != "" {
 		return r.Cause
 	}

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -133,27 +132,38 @@ func isASCII(s string) bool {
 // fuzzSession sends octets in pieces and returns the replies, without ids, and
 // what was taken.
 func fuzzSession(t *testing.T, in []byte, piece int) (replies string, taken []fakeMessage) {
-	here, there := net.Pipe()
 	b := &fakeBackend{}
 	s := &Server{Service: "smtp", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN", "LOGIN"}, Accounts: accounts()(t),
 		Backend: b, Limits: Limits{MessageSize: 1000, Recipients: 3, AuthFailures: 3, Idle: 10 * time.Second}, Delay: time.Nanosecond,
 		Now: func() time.Time { return time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC) }, Log: slog.New(slog.DiscardHandler)}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		c := conn.New(there, 10*time.Second)
-		s.Serve(c)
-		_ = c.W.Flush()
-		there.Close()
-	})
-	wg.Go(func() {
-		for p := range slices.Chunk(in, piece) {
-			if _, err := here.Write(p); err != nil {
-				return
-			}
-		}
-	})
-	out, _ := io.ReadAll(here)
-	here.Close()
-	wg.Wait()
-	return transactionID.ReplaceAllString(string(out), "ID"), b.taken()
+	script := &scriptConn{pieces: slices.Collect(slices.Chunk(in, piece))}
+	c := conn.New(script, 10*time.Second)
+	s.Serve(c)
+	_ = c.W.Flush()
+	return transactionID.ReplaceAllString(script.out.String(), "ID"), b.taken()
 }
+
+// scriptConn is a client that says what it has to say, in packets of the given
+// cut, and then goes.
+type scriptConn struct {
+	net.Conn
+	pieces [][]byte
+	out    bytes.Buffer
+}
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	if len(c.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.pieces[0])
+	if c.pieces[0] = c.pieces[0][n:]; len(c.pieces[0]) == 0 {
+		c.pieces = c.pieces[1:]
+	}
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error)      { return c.out.Write(p) }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *scriptConn) RemoteAddr() net.Addr             { return nil }
+func (c *scriptConn) LocalAddr() net.Addr              { return nil }

@@ -65,6 +65,7 @@ type Bounce struct {
 	Source            string // dsn, arf, text
 	Hard              bool   // sending again to this address cannot help
 	Time              string // RFC 3339: the last attempt, else the report's date
+	Cause             string // word of the list of causes, where the report is mailsrv's own and says it
 }
 
 // Where a bounce was read.

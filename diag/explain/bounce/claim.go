@@ -16,6 +16,7 @@ type claim struct {
 	remote              string
 	reporting           string
 	category            string
+	cause               string
 	source              string
 	time                string
 	local               bool // nobody but the reporting system was asked
@@ -49,7 +50,7 @@ func (m *message) claims(n *notice) []claim {
 		x := &r.recipients[i]
 		c := claim{
 			action: x.action, stated: x.status, comment: x.comment, diagnosticType: x.diagnosticType, diagnostic: x.diagnostic,
-			remote: x.remote, reporting: r.reportingMTA, category: x.category, source: fromReport, time: rfc3339(x.lastAttempt),
+			remote: x.remote, reporting: r.reportingMTA, category: x.category, cause: x.cause, source: fromReport, time: rfc3339(x.lastAttempt),
 		}
 		if c.time == "" {
 			c.time = date

@@ -13,7 +13,7 @@ func (c *claim) judge(n *notice, only bool) Bounce {
 	prose := joinReply(oneLine(clip(c.prose, maxDiagnostic)))
 	b := Bounce{
 		Recipient: c.recipient, OriginalRecipient: differing(c.original, c.recipient),
-		Action: c.action, RemoteHost: c.remote, ReportingMTA: c.reporting, Source: c.source, Time: c.time,
+		Action: c.action, RemoteHost: c.remote, ReportingMTA: c.reporting, Source: c.source, Time: c.time, Cause: c.cause,
 	}
 	rest := "" // the whole notice, where it can only speak of this recipient
 	if only {

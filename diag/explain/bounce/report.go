@@ -3,6 +3,8 @@ package bounce
 import (
 	"bytes"
 	"strings"
+
+	"mailsrv/codes"
 )
 
 // report is a message/delivery-status body, RFC 3464.
@@ -23,6 +25,7 @@ type reported struct {
 	diagnostic              string
 	lastAttempt             string
 	category                string // X-PowerMTA-BounceCategory
+	cause                   string // X-Mailsrv-Cause
 }
 
 // maxRecipients bounds the recipients of one mail.
@@ -96,6 +99,10 @@ func (out *report) read(r *reported, name string, raw []byte) bool {
 		}
 	case "last-attempt-date":
 		r.lastAttempt = v
+	case "x-mailsrv-cause":
+		if v = strings.ToLower(v); v != "unknown" && v != "none" && codes.CauseOf(v) != nil {
+			r.cause = v
+		}
 	case "x-powermta-bouncecategory":
 		r.category = strings.ToLower(v)
 	default:

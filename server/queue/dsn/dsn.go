@@ -153,6 +153,9 @@ func (r *Report) status(b *writer) {
 		default:
 			b.field("Diagnostic-Code", fold("X-mailsrv; "+r.escape(to.Reply)))
 		}
+		if to.Cause != "" && to.Cause != "unknown" {
+			b.field("X-Mailsrv-Cause", to.Cause)
+		}
 		if !to.LastTry.IsZero() {
 			b.field("Last-Attempt-Date", to.LastTry.Format(time.RFC1123Z))
 		}
