@@ -28,6 +28,8 @@ var (
 	argosoftData string
 	//go:embed data/wiz98.toml
 	wiz98Data string
+	//go:embed data/mailsrv.toml
+	mailsrvData string
 	//go:embed data/text.toml
 	textData string
 	//go:embed data/topic.toml
@@ -40,6 +42,8 @@ var (
 	noticesData string
 	//go:embed data/sentences.txt
 	sentencesData string
+	//go:embed data/clients.txt
+	clientsData string
 	//go:embed data/findings-checkmx.toml
 	findingsCheckMXData string
 	//go:embed data/findings-doctor.toml
@@ -63,6 +67,7 @@ var families = []struct{ name, data string }{
 	{"vendor", vendorData},
 	{"argosoft", argosoftData},
 	{"wiz98", wiz98Data},
+	{"text", mailsrvData},
 	{"text", textData},
 	{"topic", topicData},
 }

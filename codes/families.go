@@ -1,10 +1,14 @@
 package codes
 
+import "slices"
+
 // Families are the names of the parts of the catalogue: outlook, winsock, ...
 func Families() []string {
-	out := make([]string, len(families))
-	for i, f := range families {
-		out[i] = f.name
+	var out []string
+	for _, f := range families {
+		if !slices.Contains(out, f.name) {
+			out = append(out, f.name)
+		}
 	}
 	return out
 }

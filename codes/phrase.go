@@ -11,8 +11,8 @@ import (
 
 // Phrase is how the text family says what a message must contain: words in
 // lower case with single spaces, "*" standing for up to 80 bytes of anything
-// within the same paragraph. A phrase that begins or ends with a letter or digit matches
-// whole words only. It is compared with text that went through Fold.
+// within the same clause (see clauseEnds). A phrase that begins or ends with a
+// letter or digit matches whole words only. It is compared with text that went through Fold.
 type Phrase string
 
 const maxGap = 80
@@ -50,12 +50,19 @@ func matchRest(folded string, to int, rest string, gaps bool) (int, bool) {
 			}
 			i += 1 + j
 		}
-		if i < 0 || strings.Contains(window[:i], "\n") {
+		if i < 0 || clauseEnds(window[:i]) {
 			return 0, false
 		}
 		to += i + len(part)
 	}
 	return to, true
+}
+
+// clauseEnds tells whether what stands in a gap goes beyond the clause: another
+// sentence or paragraph, a bullet, or the end of a bracket that the phrase began
+// within.
+func clauseEnds(gap string) bool {
+	return strings.ContainsAny(gap, "\n。★●■") || strings.Contains(gap, "]") && !strings.Contains(gap, "[")
 }
 
 // wordEdge tells whether a match may begin (or end) at i: not in the middle of

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// SentenceMatch is a phrase of data/sentences.txt found in a text: what mail
+// SentenceMatch is a phrase of data/sentences.txt or data/clients.txt found in a text: what mail
 // programs and servers say, by the cause it speaks of.
 type SentenceMatch struct {
 	Cause  string
@@ -33,8 +33,7 @@ type sentenceSpan struct {
 var sentences = sync.OnceValue(func() *sentenceTable {
 	var t sentenceTable
 	all := make(phraseList, 0, 4000)
-	for line := range strings.Lines(sentencesData) {
-		line = strings.TrimRight(line, "\n")
+	for line := range sentenceLines {
 		switch {
 		case line == "" || line[0] == '#':
 		case line[0] == '[' && line[len(line)-1] == ']' && lower(line[1]):
@@ -48,6 +47,18 @@ var sentences = sync.OnceValue(func() *sentenceTable {
 	t.finder = newPhraseFinder(all)
 	return &t
 })
+
+// sentenceLines yields the lines of both files: the general sentences first, then
+// those of single products.
+func sentenceLines(yield func(string) bool) {
+	for _, file := range []string{sentencesData, clientsData} {
+		for line := range strings.Lines(file) {
+			if !yield(strings.TrimRight(line, "\n")) {
+				return
+			}
+		}
+	}
+}
 
 func lower(c byte) bool { return 'a' <= c && c <= 'z' }
 

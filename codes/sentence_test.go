@@ -9,8 +9,7 @@ import (
 // The phrases are compared with text as they stand, so they must stand in the
 // form that text is brought to. Each stands once.
 func TestSentencesAreCanonical(t *testing.T) {
-	for line := range strings.Lines(sentencesData) {
-		line = strings.TrimRight(line, "\n")
+	for line := range sentenceLines {
 		if line == "" || line[0] == '#' || strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") && lower(line[1]) {
 			continue
 		}

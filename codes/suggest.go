@@ -8,7 +8,10 @@ import (
 // Suggest returns up to most codes or symbols of the catalogue that look like
 // s, nearest first: what "did you mean" offers for a near miss.
 func Suggest(s string, most int) []string {
-	s = strings.ToUpper(strings.TrimSpace(s))
+	s = strings.ToUpper(strings.NewReplacer("(", "", ")", "", " ", "").Replace(s)) // "Q8(b)"
+	if _, name, ok := strings.Cut(s, "_E_"); ok {                                  // IXP_E_..., as the SDK writes its names
+		s = name
+	}
 	if len(s) < 2 || len(s) > 64 {
 		return nil
 	}

@@ -29,7 +29,7 @@ func TestExplainLongInput(t *testing.T) {
 		t.Errorf("exit %d, %q, %.200s", code, errs, out)
 	}
 	code, out, _ = runExplain(t, strings.Repeat("x", 10_000_000))
-	if code != exitFailed || !strings.HasPrefix(out, "The input is long: only its first 4 MiB and its last 64 KiB were read.\nNo error was recognised in this text\n") {
+	if code != exitFailed || !strings.HasPrefix(out, "The input is long: only its first 4 MiB and its last 64 KiB were read.\nNo error message was found in this\n") {
 		t.Errorf("exit %d, %.200s", code, out)
 	}
 	name := filepath.Join(t.TempDir(), "long.txt")

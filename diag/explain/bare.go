@@ -41,6 +41,9 @@ func (f *facts) readBare() bool {
 	if cues > 0 && len(found) > 1 {
 		return false // several labelled fields are a dialog: they are judged together
 	}
+	if cues > 0 && len(found) == 1 && found[0].kind == kindErrno && len(found[0].raw) < 3 && !errnoCued(s) {
+		return false // "Outlook 11", "POP3 2": a version, a count
+	}
 	f.codes = found
 	return len(found) > 0
 }
@@ -76,6 +79,9 @@ func spell(s string) ([]code, bool) {
 	}
 	if e := ByID(s); e != nil {
 		return []code{{kind: kindSymbol, canon: e.Code, raw: s, end: len(s)}}, true
+	}
+	if _, name, ok := strings.Cut(strings.ToUpper(s), "_E_"); ok && codes.Known(name) { // IXP_E_FAILED_TO_CONNECT, as the SDK names it
+		return []code{{kind: kindSymbol, canon: name, raw: s, end: len(s)}}, true
 	}
 	if up := strings.ToUpper(s); isErrnoName(up) {
 		return []code{{kind: kindSymbol, canon: up, raw: s, end: len(s)}}, true
@@ -133,15 +139,24 @@ func (f *facts) nearMiss(s string) bool {
 	if strings.ContainsAny(s, " \t\n") || len(s) > 40 {
 		return false
 	}
-	if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || isHost(s) || len(s) > 4 && digitsAt(s, 0) == 3 && s[3] == '-' {
+	if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789_.-()") != "" || isHost(s) || len(s) > 4 && digitsAt(s, 0) == 3 && s[3] == '-' {
 		return false
 	}
 	named := strings.ContainsAny(s, "0123456789_-") || strings.ToUpper(s) == s || len(s) >= 7
 	if !named || !strings.ContainsAny(s, "0123456789") && len(codes.Suggest(s, 1)) == 0 {
 		return false
 	}
-	f.near = s
+	if f.near = s; strings.Contains(s, "(") {
+		f.near = strings.TrimSpace(f.text)
+	}
 	return true
+}
+
+// errnoCued tells whether a word stands there that announces an error number of
+// the operating system.
+func errnoCued(s string) bool {
+	low := strings.ToLower(s)
+	return strings.Contains(low, "err") || strings.Contains(low, "エラー") || strings.Contains(low, "错误") || strings.Contains(low, "錯誤") || strings.Contains(low, "fehler")
 }
 
 // ByID returns the entry of the catalogue with that id, "winsock/10048", or nil.

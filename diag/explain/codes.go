@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -42,6 +43,38 @@ func scanCodes(s string) []code {
 		}
 		out = append(out, found...)
 		i = found[len(found)-1].end
+	}
+	return append(out, socketsBeside(s, out)...)
+}
+
+// besideCode is how far from a mail program's code a bare number of Winsock may
+// stand to belong to it: "0x800CCC0E and 10061".
+const besideCode = 40
+
+// socketsBeside finds the numbers of Winsock that a person wrote beside the mail
+// program's code, without a word that announces them.
+func socketsBeside(s string, found []code) []code {
+	var out []code
+	for _, c := range found {
+		if c.kind != kindHResult {
+			continue
+		}
+		from, to := max(0, c.at-besideCode), min(len(s), c.end+besideCode)
+		for i := from; i < to; {
+			n := digitsAt(s, i)
+			if n == 0 {
+				i++
+				continue
+			}
+			end := i + n
+			outside := end <= c.at || i >= c.end
+			if n == 5 && outside && (i == 0 || !isWord(s[i-1]) && s[i-1] != '-') && (end == len(s) || !isWord(s[end])) && !decimalPart(s, i, end) && codes.Known(s[i:end]) {
+				if v, _ := strconv.Atoi(s[i:end]); socketRange(v) && !slices.ContainsFunc(found, func(o code) bool { return o.canon == s[i:end] }) {
+					out = append(out, code{kind: kindSocket, canon: s[i:end], raw: s[i:end], at: i, end: end})
+				}
+			}
+			i = end
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -110,6 +111,7 @@ func (f *facts) looseServer() {
 	}
 	s := cut(f.text, maxDialog)
 	best, bestPort, weight := "", 0, 0
+	var others []string // names of three parts: the only one of a text is the server's
 	for i := 0; i < len(s); {
 		if !isWord(s[i]) || i > 0 && (isWord(s[i-1]) || strings.IndexByte("@.-/_", s[i-1]) >= 0) {
 			i++
@@ -121,11 +123,17 @@ func (f *facts) looseServer() {
 		}
 		host := strings.TrimRight(s[i:end], ".-")
 		if isHost(host) && (end >= len(s) || s[end] != '@') {
+			if strings.Count(host, ".") > 1 && !strings.HasPrefix(strings.ToLower(host), "www.") && !slices.Contains(others, host) {
+				others = append(others, host)
+			}
 			if w := f.hostWeight(s, i, i+len(host)); w > weight {
 				best, weight, bestPort = host, w, portBehind(s[i+len(host):])
 			}
 		}
 		i = end
+	}
+	if weight == 0 && len(others) == 1 {
+		best, weight = others[0], 1
 	}
 	if weight > 0 {
 		f.ctx.Server = best
@@ -139,10 +147,10 @@ func (f *facts) looseServer() {
 // all.
 func (f *facts) hostWeight(s string, i, end int) int {
 	before := strings.ToLower(strings.TrimRight(s[max(0, i-40):i], " \t\n'\"(:"))
-	before = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(before, "(smtp)"), "(pop3)"), "(imap)")
+	named := hasSuffixAny(before, "(smtp)", "(pop)", "(pop3)", "(imap)", "(imap4)")
 	before = strings.TrimRight(before, " )")
 	w := 0
-	if hasSuffixAny(before, serverWords...) {
+	if named || hasSuffixAny(before, serverWords...) {
 		w = 3
 	}
 	after := strings.ToLower(strings.TrimLeft(s[end:min(len(s), end+40)], " \t\n'\")"))
@@ -192,6 +200,11 @@ func (f *facts) addresses() {
 	if f.ctx.Recipient == "" {
 		f.ctx.Recipient = addressBehind(cut(f.text, maxDialog), recipientWords)
 	}
+	if f.ctx.Sender == "" {
+		if a := addressBehind(cut(f.text, maxDialog), senderWords); a != f.ctx.Recipient {
+			f.ctx.Sender = a
+		}
+	}
 	r := f.reply
 	low := strings.ToLower(r)
 	addr := addressIn(r)
@@ -212,6 +225,9 @@ func (f *facts) addresses() {
 
 // recipientWords announce the address a message was for, in running text.
 var recipientWords = []string{"recipient", "recipients", "empfänger", "empfängers", "destinataire", "destinatario", "destinatário", "宛先", "受信者", "受信者のアドレス", "宛先のアドレス", "宛先アドレス", "收件人", "收件者"}
+
+// senderWords announce the address a message came from.
+var senderWords = []string{"sender address", "sender", "from address", "absenderadresse", "absender", "l'adresse de l'expéditeur", "l'expéditeur", "expéditeur", "remitente", "mittente", "remetente", "送信者", "送信者のアドレス", "差出人", "差出人アドレス", "差出人のアドレス", "发件人", "发件人地址", "寄件者"}
 
 // maxLocalPart bounds how far an address is followed back from its "@" (RFC 5321
 // section 4.5.3.1.1 allows 64).
@@ -259,7 +275,7 @@ func protocolOf(v string) string {
 // protocolWord names the protocol a text speaks of, if it is one only.
 func protocolWord(s string) string {
 	s = strings.ToUpper(cut(s, maxDialog))
-	for _, form := range []string{"(%)", "%-SERVER", "% SERVER", "% ERROR", "%サーバ", "% サーバ"} {
+	for _, form := range []string{"(%)", "% PORT", "%-SERVER", "% SERVER", "% ERROR", "%サーバ", "% サーバ"} {
 		found := ""
 		for _, p := range [][2]string{{"SMTP", "SMTP"}, {"POP3", "POP3"}, {"POP", "POP3"}, {"IMAP", "IMAP"}, {"IMAP4", "IMAP"}} {
 			if strings.Contains(s, strings.ReplaceAll(form, "%", p[0])) {

@@ -3,7 +3,9 @@ package explain
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"mailsrv/codes"
 	"mailsrv/diag"
@@ -15,6 +17,7 @@ type candidate struct {
 	confidence float64
 	evidence   []string
 	entry      *codes.Entry // whose words and steps are more to the point than the cause's
+	spoken     bool         // the entry's own phrase is what the confidence rests on
 }
 
 // candidates lists what all evidence together says, likeliest first, each cause
@@ -68,13 +71,13 @@ func rank(all []candidate) []candidate {
 		if x.confidence > out[i].confidence {
 			x.evidence = union(x.evidence, out[i].evidence)
 			if x.entry == nil {
-				x.entry = out[i].entry
+				x.entry, x.spoken = out[i].entry, out[i].spoken && out[i].confidence > x.confidence-0.1
 			}
 			out[i] = x
 		} else {
 			out[i].evidence = union(out[i].evidence, x.evidence)
 			if out[i].entry == nil {
-				out[i].entry = x.entry
+				out[i].entry, out[i].spoken = x.entry, x.spoken && x.confidence > out[i].confidence-0.1
 			}
 		}
 	}
@@ -93,10 +96,12 @@ func rank(all []candidate) []candidate {
 // failed" is also what a server says to a wrong method or a locked account, and
 // "relaying denied" what it says before "check your mail first".
 var narrower = map[string][]string{
-	"auth-failed":     {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required"},
+	"auth-failed": {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required",
+		"connect-refused", "connect-timeout", "dns-failure", "network-unreachable", "tls-cert"}, // who cannot connect cannot sign in
 	"relay-denied":    {"pop-before-smtp"},
-	"tls-version":     {"tls-cert"},                // "the handshake failed" is said of a certificate as well
-	"connect-refused": {"tls-cert", "tls-version"}, // and so is "could not connect"
+	"tls-version":     {"tls-cert"},                                // "the handshake failed" is said of a certificate as well
+	"connect-refused": {"tls-cert", "tls-version", "tls-mismatch"}, // and so is "could not connect"
+	"profile-config":  {"local-storage"},                           // Outlook cannot start, because its file is damaged
 }
 
 // narrowFirst puts a narrower cause before its broad one when both rest on
@@ -174,6 +179,7 @@ func (f *facts) wordCandidate(w word) candidate {
 	if x.entry != nil && x.entry.Cause != x.cause {
 		x.entry = nil
 	}
+	x.spoken = x.entry != nil && !w.weak
 	return x
 }
 
@@ -276,8 +282,15 @@ func (f *facts) diagnoses(cs []candidate, lang codes.Lang) []Diagnosis {
 			t := cause.Text(lang)
 			d.Who, d.Temporary, d.Title, d.Why, steps = cause.Who, cause.Temporary, t.Title, t.Why, t.Fixes
 		}
-		if c.entry != nil {
-			d.Who, d.Temporary, steps = c.entry.Who, c.entry.Temporary, c.entry.Text(lang).Fixes
+		if e := c.entry; e != nil {
+			d.Who, d.Temporary, steps = e.Who, e.Temporary, e.Text(lang).Fixes
+			if e.Family == "text" && c.spoken { // it describes this very message
+				d.Title, d.Why = e.Text(lang).Title, e.Text(lang).Meaning
+			}
+		}
+		if c.confidence < doubtful && c.cause != "unknown" {
+			d.Title = lang.Pick("Possibly: ", "可能性: ") + d.Title
+			d.Why = lang.Pick("If that is it: ", "そうだとすると、") + d.Why
 		}
 		if t, ok := f.stated(); ok {
 			d.Temporary = t
@@ -314,6 +327,36 @@ func (f *facts) stated() (temporary, ok bool) {
 	return temporary, ok
 }
 
+// asWritten returns the part of text that reads like words once it is folded:
+// evidence is quoted as it stood. words come back when no part does.
+func asWritten(text, words string) string {
+	at := strings.Index(codes.Fold(text), words)
+	if at < 0 {
+		return words
+	}
+	// Folding a longer beginning gives a longer result, so both ends can be
+	// searched for by halving.
+	reach := func(n int) int {
+		return sort.Search(len(text), func(i int) bool {
+			for i < len(text) && !utf8.RuneStart(text[i]) {
+				i++
+			}
+			return len(codes.Fold(text[:i])) >= n
+		})
+	}
+	from, to := 0, reach(at+len(words))
+	if at > 0 {
+		from = reach(at)
+	}
+	for from < len(text) && !utf8.RuneStart(text[from]) {
+		from++
+	}
+	for to < len(text) && !utf8.RuneStart(text[to]) {
+		to++
+	}
+	return text[from:to]
+}
+
 func roundTo(x float64) float64 { return float64(int(x*100+0.5)) / 100 }
 
 // quote returns the field of that name as it stands in the text, or other words
@@ -346,11 +389,5 @@ func (f *facts) quoteWord(w word) string {
 			}
 		}
 	}
-	// The words were found in folded text; quote them as they were written.
-	text := oneLine(cut(f.text, maxDialog))
-	low := strings.ToLower(text)
-	if i := strings.Index(low, w.words); i >= 0 && len(low) == len(text) {
-		return cut(text[i:i+len(w.words)], maxEvidenceBytes)
-	}
-	return cut(w.words, maxEvidenceBytes)
+	return cut(oneLine(asWritten(cut(f.text, maxDialog), w.words)), maxEvidenceBytes)
 }

@@ -149,7 +149,8 @@ func longProse(s string) bool { return len(s) > 2500 || strings.Count(s, "\n") >
 // replies that stand in the text.
 func (f *facts) serverWords() string {
 	var parts []string
-	if r := f.ctx.ServerResponse; r != "" {
+	if r := withoutAdvice(f.ctx.ServerResponse); r != "" {
+		f.ctx.ServerResponse = r
 		parts = append(parts, r)
 	}
 	for _, words := range repliesIn(cut(f.text, maxDialog)) {
@@ -190,7 +191,29 @@ func repliesIn(s string) []string {
 			out[len(out)-1] += "\n" + cut(line, maxReply)
 		}
 	}
+	for i, words := range out {
+		out[i] = withoutAdvice(words)
+	}
 	return out
+}
+
+// advice are the words with which mail programs go on behind the server's reply
+// that they quote: what they name there is no trouble.
+var advice = []string{
+	"Please check the", "Please verify", "Please ensure", "Please make sure", "Please enter", "Bitte überprüfen Sie", "Bitte prüfen Sie", "Bitte kontrollieren Sie", "Verifizieren Sie",
+	"Veuillez vérifier", "Veuillez essayer", "Vérifiez que", "Asegúrese de", "Verifique ", "Compruebe ", "Verificare ", "Controllare ", "Garanta ", "请确保", "请检查", "请验证", "請檢查", "請確認",
+	"送信に使用する", "メッセージの受信者", "アカウント設定で",
+}
+
+// withoutAdvice ends a reply where the mail program's own advice begins: at a
+// new sentence, never within one.
+func withoutAdvice(reply string) string {
+	for _, words := range advice {
+		if i := strings.Index(reply, words); i > 0 && strings.HasSuffix(strings.TrimRight(reply[:i], " \n'\""), ".") || i > 0 && strings.HasSuffix(reply[:i], "\n") || i > 0 && strings.HasSuffix(reply[:i], "。") {
+			reply = strings.TrimRight(reply[:i], " \n")
+		}
+	}
+	return reply
 }
 
 // replyIn returns where a negative reply of a server begins in a line, or -1:

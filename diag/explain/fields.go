@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 	"unicode"
@@ -106,7 +107,7 @@ func readFields(s string) []field {
 		}
 		next := len(s)
 		for _, n := range marks[i+1:] {
-			if n.from >= m.value {
+			if n.from >= m.value && !m.speaks(s, n) {
 				next = n.from
 				break
 			}
@@ -121,6 +122,14 @@ func readFields(s string) []field {
 	return out
 }
 
+// speaks tells whether what looks like a label is a word of the reply that m
+// announces: "452 4.5.3 Error: too many recipients". A label stands on a line of
+// its own or behind a comma.
+func (m mark) speaks(s string, n mark) bool {
+	before := strings.TrimRight(s[m.value:n.from], " \t")
+	return m.name == "response" && before != "" && (isWord(before[len(before)-1]) || strings.IndexByte(">.:;)]", before[len(before)-1]) >= 0)
+}
+
 // findMarks looks at every ":", "=" and quotation mark, and back from there for
 // a label.
 func findMarks(s string) []mark {
@@ -130,6 +139,11 @@ func findMarks(s string) []mark {
 	for p := 0; p < len(flat); {
 		sep := 0
 		loose := flat[p] == '\'' || flat[p] == '"'
+		if isDigit(flat[p]) && p > 0 && !isWord(flat[p-1]) || flat[p] == '1' && p > 0 && isAlpha(flat[p-1]) {
+			if m, ok := numberMark(s, table, flat, at, p); ok { // "Socket Error 10061"
+				out = append(out, m)
+			}
+		}
 		for !loose && p+sep < len(flat) && (flat[p+sep] == ':' || flat[p+sep] == '=') {
 			sep++
 		}
@@ -138,11 +152,14 @@ func findMarks(s string) []mark {
 			continue
 		}
 		label := flat[:p]
-		if loose {
-			label = []byte(strings.TrimSuffix(string(label[max(0, len(label)-200):]), "は"))
-			label = flat[:p-len(flat[max(0, p-200):p])+len(label)]
+		name, n := table.endOf(label)
+		for _, verb := range copulas {
+			if name == "" && loose && bytes.HasSuffix(label, []byte(verb)) {
+				label = label[:len(label)-len(verb)]
+				name, n = table.endOf(label)
+			}
 		}
-		if name, n := table.endOf(label); name != "" {
+		if name != "" {
 			from, last := at[len(label)-n], at[len(label)-1]
 			_, size := utf8.DecodeRuneInString(s[last:])
 			m := mark{name: name, from: from, to: last + size, value: at[p+sep], loose: loose}
@@ -155,6 +172,26 @@ func findMarks(s string) []mark {
 		p += max(1, sep)
 	}
 	return out
+}
+
+// copulas may stand between a label and a quoted value: "The sender's address
+// was 'a@example.com'".
+var copulas = []string{"は", "is", "was", "ist", "war", "lautet", "est", "était", "es", "era", "fue", "è", "é", "foi", "是", "为", "為"}
+
+// numberMark takes the number at flat[p] as the value of the label right before
+// it, where only an error number can stand there: 10061 behind "socket error".
+func numberMark(s string, table labelTable, flat []byte, at []int, p int) (mark, bool) {
+	name, n := table.endOf(flat[:p])
+	if name != "socket_error" {
+		return mark{}, false
+	}
+	v := leadingNumber(s[at[p]:])
+	from, last := at[p-n], at[p-1]
+	_, size := utf8.DecodeRuneInString(s[last:])
+	if !socketRange(v) || !labelBoundary(s, from) {
+		return mark{}, false
+	}
+	return mark{name: name, from: from, to: last + size, value: at[p]}, true
 }
 
 // labelBoundary tells whether a label may begin at i: not in the middle of a

@@ -97,7 +97,7 @@ func readDovecot(p logPrefix) (event, bool) {
 		e.outcome = fine
 	case strings.Contains(rest, "Login: "), strings.Contains(low, "logged out"), strings.Contains(low, "connection closed") && strings.Contains(low, "in="), strings.Contains(low, "disconnected for inactivity"), strings.Contains(rest, "(no auth attempts"), strings.Contains(rest, "Info: Connect"):
 		e.outcome = fine
-		if strings.Contains(low, "tls handshaking") || strings.Contains(low, "ssl") && strings.Contains(low, "error") {
+		if strings.Contains(low, "tls handshaking") || strings.Contains(low, "too many invalid commands") || strings.Contains(low, "ssl") && strings.Contains(low, "error") {
 			e.outcome = unclear
 		}
 	case strings.Contains(low, "lmtp(") || strings.Contains(low, "lda("):

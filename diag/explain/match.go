@@ -184,8 +184,12 @@ func MatchOf(e *codes.Entry, lang codes.Lang) Match { return entryMatch(e, e.Cod
 
 func entryMatch(e *codes.Entry, code string, lang codes.Lang) Match {
 	t := e.Text(lang)
-	return Match{ID: e.ID(), Code: code, Family: e.Family, Symbol: e.Symbol, Title: t.Title, Meaning: t.Meaning, Causes: t.Causes,
+	m := Match{ID: e.ID(), Code: code, Family: e.Family, Symbol: e.Symbol, Title: t.Title, Meaning: t.Meaning, Causes: t.Causes,
 		Fixes: t.Fixes, Who: e.Who, Temporary: e.Temporary, Related: e.Related, References: e.References, cause: e.Cause}
+	if e.Cause == "none" { // a success or a piece of advice: nobody has to act
+		m.Who, m.Temporary = "", false
+	}
+	return m
 }
 
 // verify is the command that confirms a cause, as far as the text names the

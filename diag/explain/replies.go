@@ -32,7 +32,7 @@ func scanReply(s string, i int) []code {
 		// "550-text": the continuation line of a reply
 	case lineStart(s, i) && end < len(s) && (s[end] == ' ' || s[end] == ':'):
 		reply.weak = !mailish(lineAt(s, end))
-	case cued, enclosed(s, i, end) && codes.Known(s[i:end]), endOfClause(s, i, end), hasSuffixAny(s[:i], ": ", "= ") && end < len(s) && s[end] == ' ' && mailish(lineAt(s, end)):
+	case cued, enclosed(s, i, end) && codes.Known(s[i:end]), beginsSentence(s, i) && end < len(s) && s[end] == ' ' && saysMail(lineAt(s, end)), endOfClause(s, i, end), hasSuffixAny(s[:i], ": ", "= ") && end < len(s) && s[end] == ' ' && mailish(lineAt(s, end)):
 		reply.weak = true
 	default:
 		return nil
@@ -137,6 +137,11 @@ func enclosed(s string, i, end int) bool {
 	return i > 0 && end < len(s) && strings.IndexByte("([\"'#", s[i-1]) >= 0 && strings.IndexByte(")]\"',", s[end]) >= 0
 }
 
+// beginsSentence tells whether place i is where a sentence begins.
+func beginsSentence(s string, i int) bool {
+	return hasSuffixAny(strings.TrimRight(s[:i], " "), ".", "。", "!", "?", ":", ",", "、", ")")
+}
+
 // endOfClause tells "mailbox unavailable - 550".
 func endOfClause(s string, i, end int) bool {
 	before := strings.TrimRight(s[:i], " ")
@@ -153,7 +158,12 @@ func mailish(line string) bool {
 	if len(words) <= 2 && len(line) < 40 {
 		return true
 	}
-	for _, w := range words {
+	return saysMail(line)
+}
+
+// saysMail tells whether a word of mail servers stands in the line.
+func saysMail(line string) bool {
+	for _, w := range strings.FieldsFunc(strings.ToLower(line), func(r rune) bool { return r < 'a' || r > 'z' }) {
 		if _, ok := mailWords[w]; ok {
 			return true
 		}

@@ -98,6 +98,7 @@ func (f *facts) logResult(r *Result, lang codes.Lang) {
 func (g *group) merged(all []candidate) candidate {
 	x := g.best
 	x.evidence = slices.Clone(x.evidence)
+	x.spoken = x.spoken && g.Count == 1
 	for _, c := range all {
 		if c.cause != x.cause {
 			continue

@@ -27,6 +27,7 @@ const (
 	sureClientVague  = 0.25 // codes such as "the server answered with an error"
 	sureHint         = 0.18 // such a noun elsewhere
 	sureNothing      = 0.15 // "could not be sent"
+	doubtful         = 0.40 // below, a cause is put to the reader as a possibility
 	keepBeside       = 0.45 // causes that reach less than this part of the best are left out
 	maxDiagnoses     = 4
 	maxEvidence      = 6

@@ -220,7 +220,9 @@ func (t *tally) worst() []*group {
 // result puts the group into words.
 func (g *group) result(lang codes.Lang) Group {
 	out := g.Group
-	d := g.of.diagnoses([]candidate{g.best}, lang)[0]
+	best := g.best
+	best.spoken = false // the words of one line do not stand for the others
+	d := g.of.diagnoses([]candidate{best}, lang)[0]
 	out.Title, out.Who, out.Temporary = d.Title, d.Who, d.Temporary
 	for name, n := range g.names {
 		out.Top = append(out.Top, Name{name, n})

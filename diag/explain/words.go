@@ -98,14 +98,26 @@ func matchWords(s string, server bool) []word {
 	for i, m := range codes.MatchFolded(folded) {
 		out = append(out, word{cause: m.Entry.Cause, entry: m.Entry, words: m.Words, server: server, weak: vague[m.Entry.Code], at: m.At, solid: len(m.Words), order: i})
 	}
-	seen := map[string]bool{}
+	entries := len(out)
 	for _, m := range codes.MatchSentences(folded) {
-		if (server || !m.Reply) && !seen[m.Cause] {
-			seen[m.Cause] = true
-			out = append(out, word{cause: m.Cause, words: m.Words, server: server, weak: m.Weak || m.Beside, beside: m.Beside, at: m.At, solid: len(m.Phrase) - strings.Count(string(m.Phrase), "*")})
+		if !server && m.Reply {
+			continue
+		}
+		w := word{cause: m.Cause, words: m.Words, server: server, weak: m.Weak || m.Beside, beside: m.Beside, at: m.At, solid: len(m.Phrase) - strings.Count(string(m.Phrase), "*")}
+		switch i := slices.IndexFunc(out[entries:], func(o word) bool { return o.cause == w.cause }); {
+		case i < 0:
+			out = append(out, w)
+		case w.surer(out[entries+i]):
+			out[entries+i] = w
 		}
 	}
 	return slices.DeleteFunc(out, func(w word) bool { return slices.ContainsFunc(out, w.partOf) })
+}
+
+// surer tells whether a sentence says more plainly what is wrong than another of
+// the same cause: a statement more than "it failed", that more than a hint.
+func (w word) surer(other word) bool {
+	return !w.beside && other.beside || !w.weak && other.weak
 }
 
 // partOf tells whether w is only a piece of what other found: "access denied"
