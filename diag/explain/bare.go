@@ -48,6 +48,10 @@ func (f *facts) readBare() bool {
 	return len(found) > 0
 }
 
+// maxCue limits, in bytes, a word without spaces that announces a bare code: a
+// longer one is a sentence.
+const maxCue = 42
+
 // cueWord tells the words that may stand around a bare code: "error", "エラー".
 func cueWord(token string) bool {
 	low := strings.ToLower(token)
@@ -59,7 +63,7 @@ func cueWord(token string) bool {
 		return true
 	}
 	for _, c := range cjkCues {
-		if strings.HasSuffix(token, c.suffix) {
+		if strings.HasSuffix(token, c.suffix) && len(token) <= maxCue && !strings.Contains(token, "。") {
 			return true
 		}
 	}

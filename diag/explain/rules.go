@@ -77,6 +77,8 @@ var combinations = []combination{
 		[]condition{hasCode("0x800CCC1A"), port(465, 993, 995), tls(true)}},
 	{"no such user is said of the sender", "sender-rejected", 0.96,
 		[]condition{saysCause("user-unknown"), anyOf(hasCode("0x800CCC78"), hasCode("5.1.7"), hasCode("5.1.8"), hasCode("4.1.7"), hasCode("4.1.8"))}},
+	{"no such user is said of a login name", "auth-failed", 0.96,
+		[]condition{saysCause("user-unknown"), anyOf(protocol("POP3"), protocol("IMAP"), popReply), notLog}},
 	{"nobody listens where a mail scanner used to", "antivirus-proxy", 0.92,
 		[]condition{local, anyOf(socket(10061, 10060, 10053, 10054), hasCode("0x800CCC0E"), hasCode("0x800CCC0F"), hasCode("0x800CCC19")), notLog}},
 	{"a mail scanner put its own name into the account", "antivirus-proxy", 0.94,
@@ -176,6 +178,9 @@ func notCauses(causes ...string) condition {
 		return "", true
 	}
 }
+
+// popReply holds for the refusal of a POP3 server, which knows no recipients.
+func popReply(f *facts) (string, bool) { return "", strings.HasPrefix(f.reply, "-ERR") }
 
 func saysReply(f *facts) (string, bool) { return f.reply, f.reply != "" }
 

@@ -103,7 +103,17 @@ func isHost(s string) bool {
 		}
 	}
 	tld := parts[len(parts)-1]
-	return len(tld) >= 2 && isAlpha(tld[0]) && !isFileSuffix(tld)
+	return len(tld) >= 2 && isAlpha(tld[0]) && !isFileSuffix(tld) && !camelCase(tld)
+}
+
+// camelCase tells the names that programmers give: java.net.SocketException.
+func camelCase(s string) bool {
+	for i := 1; i < len(s); i++ {
+		if 'a' <= s[i-1] && s[i-1] <= 'z' && 'A' <= s[i] && s[i] <= 'Z' {
+			return true
+		}
+	}
+	return false
 }
 
 func isFileSuffix(tld string) bool {
