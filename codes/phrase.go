@@ -41,6 +41,9 @@ func matchRest(folded string, to int, rest string, gaps bool) (int, bool) {
 	for gaps {
 		var part string
 		part, rest, gaps = strings.Cut(rest, "*")
+		if to > 0 && folded[to-1] == ' ' && strings.HasPrefix(part, " ") {
+			to-- // "a * b" stands for "a b" as well
+		}
 		window := folded[to:min(len(folded), to+maxGap+len(part))]
 		i := strings.Index(window, part)
 		for i >= 0 && !gaps && !wordEdge(folded, to+i+len(part), part, false) {

@@ -117,6 +117,10 @@ func splitPrefix(line string) logPrefix {
 		p.program, p.rest = prog, rest
 		return p
 	}
+	if rest, ok := strings.CutPrefix(p.rest, "auth: "); ok { // of Dovecot's own log file
+		p.program, p.rest = "auth", rest
+		return p
+	}
 	host, rest, ok := strings.Cut(p.rest, " ")
 	if prog, after := takeProgram(rest); ok && prog != "" && isHostLabel(host) {
 		p.host, p.program, p.rest = host, prog, after

@@ -80,6 +80,16 @@ func readCourier(p logPrefix) (event, bool) {
 func readDovecot(p logPrefix) (event, bool) {
 	program, rest := p.program, p.rest
 	if program != "dovecot" {
+		for _, part := range []string{"lmtp(", "lda(", "imap(", "pop3("} { // Dovecot's own log file names the part and the user
+			if p.time != "" && program == "" && strings.HasPrefix(rest, part) {
+				program = "dovecot"
+			}
+			if strings.HasPrefix(program, part) {
+				program, rest = "dovecot", program+": "+rest
+			}
+		}
+	}
+	if program != "dovecot" {
 		if !strings.HasSuffix(program, "-login") && program != "auth" {
 			return event{}, false
 		}

@@ -77,6 +77,8 @@ var combinations = []combination{
 		[]condition{hasCode("0x800CCC1A"), port(465, 993, 995), tls(true)}},
 	{"no such user is said of the sender", "sender-rejected", 0.96,
 		[]condition{saysCause("user-unknown"), anyOf(hasCode("0x800CCC78"), hasCode("5.1.7"), hasCode("5.1.8"), hasCode("4.1.7"), hasCode("4.1.8"))}},
+	{"a malformed address, and it is the sender's", "sender-rejected", 0.955,
+		[]condition{saysCause("syntax-error"), hasCode("0x800CCC78")}},
 	{"no such user is said of a login name", "auth-failed", 0.96,
 		[]condition{saysCause("user-unknown"), anyOf(protocol("POP3"), protocol("IMAP"), popReply), notLog}},
 	{"nobody listens where a mail scanner used to", "antivirus-proxy", 0.92,
