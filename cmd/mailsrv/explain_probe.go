@@ -111,7 +111,9 @@ func (a *app) probe(ctx context.Context, v *verify.Verifier, r *explain.Result) 
 			p.Blank()
 		}
 	}
-	plan.Run(ctx)
+	if plan.Run(ctx); ctx.Err() != nil { // given up: what was heard is no verdict
+		return exit(exitUnknown)
+	}
 	return verify.Localize(r, a.lang)
 }
 

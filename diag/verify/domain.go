@@ -23,7 +23,7 @@ var (
 // elsewhere plans what DNS can say about a cause that another server reported.
 // It is false when a conversation has to tell.
 func (p *Plan) elsewhere(d explain.Diagnosis) bool {
-	mine := here(p.r.Input.Kind)
+	mine := p.mine()
 	switch d.Cause {
 	case "blocklisted", "ptr-missing":
 		if a, ok := addressIn(d.Evidence); ok {

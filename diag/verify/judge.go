@@ -76,7 +76,7 @@ func (p *Plan) judgeDNS(d explain.Diagnosis) (verdict string, checked []string, 
 		return ids != nil
 	}
 	from, to := p.said(domainOf(d, p.sender())), p.said(domainOf(d, p.recipient()))
-	mine := here(p.r.Input.Kind)
+	mine := p.mine()
 	switch d.Cause {
 	case "dns-failure":
 		_ = confirm(p.withID("explain.name_missing", "explain.name_unknown", "explain.resolvers_differ")) || reject(p.withID("explain.name_found")) ||
@@ -191,7 +191,7 @@ func (p *Plan) aside(a *ask) bool {
 	if a.from == "" {
 		own = append(own, "sender-rejected")
 	}
-	if !here(p.r.Input.Kind) { // we are not the server that was refused
+	if !p.mine() { // we are not the server that was refused
 		own = append(own, "blocklisted", "ptr-missing", "policy", "relay-denied", "rate-limit")
 	}
 	cause := a.report.Diagnosis[0].Cause
@@ -213,7 +213,7 @@ func (p *Plan) byTheWay(a *ask, f diag.Finding) bool {
 // is usual in networks of homes and offices and says nothing about it.
 func (p *Plan) blockedHere(a *ask) bool {
 	stage, outcome := a.failed()
-	return !here(p.r.Input.Kind) && a.port == 25 && stage == needTCP && outcome != dial.Refused && !slices.ContainsFunc(a.causes, func(c string) bool { return needs[c] == needTCP })
+	return !p.mine() && a.port == 25 && stage == needTCP && outcome != dial.Refused && !slices.ContainsFunc(a.causes, func(c string) bool { return needs[c] == needTCP })
 }
 
 func (p *Plan) notReached(a *ask, cause, stage, outcome string) (string, []string) {

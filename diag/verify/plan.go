@@ -141,6 +141,10 @@ func (p *Plan) plan(d explain.Diagnosis) {
 	}
 	a, missing := p.target(d)
 	if a == nil {
+		if c := p.r.Context; d.Cause == "dns-failure" && c != nil && isDomain(c.Server) {
+			p.names = append(p.names, c.Server) // whatever it serves
+			return
+		}
 		if missing != "" && d.Cause != "unknown" {
 			p.skip("explain.no_target", "", d.Cause, diag.Evidence{"need": missing})
 		}
@@ -197,7 +201,7 @@ func (p *Plan) target(d explain.Diagnosis) (a *ask, missing string) {
 		c = &explain.Context{}
 	}
 	a = &ask{protocol: strings.ToLower(c.Protocol), host: strings.Trim(c.Server, "[]"), port: c.Port}
-	if !here(p.r.Input.Kind) {
+	if !p.mine() {
 		a.protocol = talk.SMTP
 		if len(p.r.Bounces) > 0 && isHost(p.r.Bounces[0].RemoteHost) {
 			a.host = p.r.Bounces[0].RemoteHost
@@ -220,18 +224,29 @@ func (p *Plan) target(d explain.Diagnosis) (a *ask, missing string) {
 		a.tls = talk.StartTLS
 		switch {
 		case a.port == 0:
-			a.port = map[string]int{talk.POP3: 995, talk.IMAP: 993, talk.SMTP: 465, talk.Submission: 465}[a.protocol]
+			a.port = usualTLS[a.protocol]
 			a.tls = talk.Implicit
 		// Mail programs that speak of SSL begin with it everywhere but on 25.
 		case a.port != 25 && (implicit(a) || a.protocol == talk.POP3 || p.suspects("tls-mismatch") || !wellKnown(a.port)):
 			a.tls = talk.Implicit
 		}
 	}
+	if a.port == 0 && p.mine() && a.protocol == talk.SMTP && !strings.HasPrefix(strings.ToLower(a.host), "mx") {
+		a.protocol = talk.Submission // what mail programs use today
+	}
+	if usual := usualTLS[a.protocol]; a.port == 0 && usual != 0 && (p.suspects("tls-cert") || p.suspects("tls-version")) {
+		a.port = usual
+	}
 	if a.port == 0 {
-		a.port = map[string]int{talk.SMTP: 25, talk.Submission: 587, talk.POP3: 110, talk.IMAP: 143}[a.protocol]
+		a.port = usualPort[a.protocol]
 	}
 	return a, ""
 }
+
+var (
+	usualPort = map[string]int{talk.SMTP: 25, talk.Submission: 587, talk.POP3: 110, talk.IMAP: 143}
+	usualTLS  = map[string]int{talk.SMTP: 465, talk.Submission: 465, talk.POP3: 995, talk.IMAP: 993}
+)
 
 // suspects tells whether the diagnosis names a cause.
 func (p *Plan) suspects(cause string) bool {
@@ -277,7 +292,16 @@ func protocolOf(a *ask, d explain.Diagnosis, r *explain.Result) string {
 			}
 		}
 	}
+	if sending[d.Cause] {
+		return talk.SMTP
+	}
 	return ""
+}
+
+// sending are causes that only sending knows.
+var sending = map[string]bool{
+	"auth-required": true, "pop-before-smtp": true, "relay-denied": true, "sender-rejected": true, "user-unknown": true, "message-too-large": true, "greylisted": true,
+	"blocklisted": true, "ptr-missing": true, "spf-dkim-dmarc": true, "spam-content": true, "mail-loop": true, "retry-expired": true,
 }
 
 // verifyTarget is the conversation that the diagnosis itself suggests.
@@ -291,7 +315,7 @@ func verifyTarget(d explain.Diagnosis) *ask {
 		a.port, _ = strconv.Atoi(port) // made by explain: a number, or 0 for the usual port
 	}
 	if a.port == 0 {
-		a.port = map[string]int{talk.SMTP: 25, talk.Submission: 587, talk.POP3: 110, talk.IMAP: 143}[a.protocol]
+		a.port = usualPort[a.protocol]
 	}
 	return a
 }
@@ -337,7 +361,7 @@ func (a *ask) complete(p *Plan) {
 				break
 			}
 		}
-		if !here(p.r.Input.Kind) {
+		if !p.mine() {
 			a.from = "" // a delivery report's own sender: nobody's mail
 		}
 		if a.to == "" {

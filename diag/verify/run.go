@@ -139,7 +139,7 @@ func (p *Plan) localAddrs() []string {
 // seen adds what the named server does now although no cause of the diagnosis
 // speaks of it.
 func (p *Plan) seen() {
-	if !here(p.r.Input.Kind) {
+	if !p.mine() {
 		return
 	}
 	for _, a := range p.asks {

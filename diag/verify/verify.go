@@ -178,8 +178,12 @@ func ours(host string) bool {
 	return false
 }
 
-// here tells input that a mail program on this network showed, rather than a
-// report from another server's conversation.
-func here(k explain.Kind) bool {
-	return k == explain.KindDialog || k == explain.KindText || k == explain.KindCode
+// mine tells that the text is what a mail program on this network showed about
+// its server, rather than a report of another server's conversation.
+func (p *Plan) mine() bool {
+	switch p.r.Input.Kind {
+	case explain.KindDialog, explain.KindText, explain.KindCode:
+		return p.v.opt.Server.Host != "" || p.r.Context != nil && isHost(p.r.Context.Server)
+	}
+	return false
 }

@@ -3,7 +3,10 @@ package verify
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +114,12 @@ func TestBounces(t *testing.T) {
 			"sender-rejected confirmed; user-unknown undetermined; probe.tcp domain.nxdomain explain.not_reached mx.ok"},
 		{"it exists now", bounce("b@example.net", "a@example.org", "5.1.8", "553 5.1.8 <a@example.org>: Domain of sender address does not exist"), "",
 			"user-unknown undetermined; sender-rejected rejected; probe.tcp explain.not_reached mx.ok mx.ok"},
+		{"a reply without its server", "550 5.1.1 <nobody@example.net>: Recipient address rejected: User unknown", "192.0.2.1:25 " + refuses.Addr,
+			"user-unknown confirmed; probe.rcpt mx.ok"},
+		{"a list's refusal without its server", "554 5.7.1 Service unavailable; Client host [203.0.113.5] blocked using zen.spamhaus.org", "",
+			"blocklisted confirmed; dnsbl.ip_listed explain.ptr_missing"},
+		{"a name without its service", "The server 'gone.example.net' could not be found. Server: 'gone.example.net', Socket Error: 11001", "",
+			"dns-failure confirmed; explain.name_missing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,6 +149,45 @@ func TestLog(t *testing.T) {
 	want := map[string]string{"user-unknown": explain.Confirmed, "connect-refused": explain.Confirmed, "auth-failed": explain.Undetermined, "connect-timeout": explain.Undetermined}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s%s\n%+v", d, short(r), r.Contacts)
+	}
+}
+
+// The catalogue has no id that is never said.
+func TestIDsAreSaid(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(f, "_test.go") {
+			code.Write(b)
+		}
+	}
+	n := 0
+	for _, id := range codes.FindingIDs() {
+		if strings.HasPrefix(id, "explain.") {
+			if n++; !strings.Contains(code.String(), strconv.Quote(id)) {
+				t.Errorf("the code never says %s", id)
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d ids", n)
+	}
+	for cause := range needs {
+		if codes.CauseOf(cause) == nil {
+			t.Errorf("there is no cause %s", cause)
+		}
+	}
+	for _, w := range codes.CauseWords {
+		if needs[w] == "" && w != "unknown" && w != "none" {
+			t.Errorf("nothing says how to check %s", w)
+		}
 	}
 }
 
@@ -226,7 +274,7 @@ func TestServerFlag(t *testing.T) {
 		{Server{Host: "192.0.2.9", Port: 2110, Protocol: "imap"}, "0x800CCC0E", "imap 192.0.2.9:2110"},
 		{Server{Host: "192.0.2.9", Port: 2110}, "0x800CCC0E", "explain.no_target"},
 		{Server{Host: "192.0.2.9"}, "0x800CCC92", "pop3 192.0.2.9:110"},
-		{Server{Host: "192.0.2.9"}, "0x800CCC79", "smtp 192.0.2.9:25"},
+		{Server{Host: "192.0.2.9"}, "0x800CCC79", "submission 192.0.2.9:587"},
 		{Server{Host: "pop.example.com"}, "10061", "pop3 pop.example.com:110"},
 		{Server{Host: "192.0.2.9"}, refused, "pop3 mx.example.net:110"},
 	} {
