@@ -94,7 +94,7 @@ var shortJa = map[string]string{
 	"mailbox":               "メールを 1 通ずつ一覧、表示、削除する。メールボックスファイルを検査、修復する",
 	"mailbox check":         "メールボックスファイル (mbox) の形式の異常を示す",
 	"mailbox delete":        "どのメールソフトでも受信できないメールを削除する",
-	"mailbox history":       "メールボックスへの出し入れの記録を表示する",
+	"mailbox history":       "誰が、いつ、どこから、どのメールを削除したかを表示する",
 	"mailbox undelete":      "削除したメールをメールボックスに戻す",
 	"mailbox list":          "メールボックスの一覧: サイズ、差出人、件名",
 	"mailbox repair":        "メールボックスファイルの形式を直す (元のファイルは残す)",

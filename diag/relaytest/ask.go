@@ -29,11 +29,12 @@ const (
 
 // Answers are all tries with what came of each.
 type Answers struct {
-	Tries    []Try
-	Verdicts []Verdict // of the tries in their order; fewer when the server stopped answering
-	Err      error     // why it could not be asked, or not to the end
-	CatchAll bool      // the server takes every local part in its own domain
-	Client   netip.Addr
+	Tries     []Try
+	Verdicts  []Verdict // of the tries in their order; fewer when the server stopped answering
+	Err       error     // why it could not be asked, or not to the end
+	OwnDomain string    // the recipient asked for is in this domain, which is the server's own: nothing was asked
+	CatchAll  bool      // the server takes every local part in its own domain
+	Client    netip.Addr
 }
 
 // Offline asks a function instead of a server: the rules of a configuration.

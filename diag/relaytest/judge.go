@@ -41,6 +41,8 @@ func Judge(subject string, a Answers) []diag.Finding {
 		return []diag.Finding{diag.New("relay.untested", subject, ev).With("address", words[len(words)-1])}
 	}
 	switch {
+	case a.OwnDomain != "":
+		return untested("own-domain", a.OwnDomain)
 	case len(s.plain) > 0 && saysTrusted(s.accepted[s.plain[0]].Reply, a.Client):
 		return untested("trusted", s.accepted[s.plain[0]].Reply)
 	case len(s.plain) > 0:

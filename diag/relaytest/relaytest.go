@@ -103,7 +103,9 @@ func Run(ctx context.Context, opt Options) *Report {
 		r.Target.Domain, r.Target.Guessed = names.Domain, true
 	}
 	a := Answers{Tries: Battery(names), Err: err}
-	if err == nil {
+	if _, domain := cut(names.To); names.To != "" && strings.EqualFold(domain, names.Domain) {
+		a.OwnDomain = domain
+	} else if err == nil {
 		a = c.Ask(names)
 	}
 	for i, t := range a.Tries {
