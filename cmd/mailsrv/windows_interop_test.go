@@ -201,7 +201,7 @@ func TestInteropWindows(t *testing.T) {
 		if !strings.Contains(out, `"winsock": 10061`) || !strings.Contains(out, `"errno": "ECONNREFUSED"`) || !strings.Contains(out, `"cause": "connect-refused"`) {
 			t.Error(out)
 		}
-		out = b.mailsrv(t, 0, "probe", "pop3", fmt.Sprintf("127.0.0.1:%d", popPort), "--user", "taro", "--password-stdin")
+		out = b.mailsrv(t, 0, "probe", "pop3", fmt.Sprintf("127.0.0.1:%d", popPort), "--tls", "none", "--user", "taro", "--password-stdin")
 		if !strings.Contains(out, "✓ list") {
 			t.Error(out)
 		}
