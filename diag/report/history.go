@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/fatih/color"
@@ -106,6 +105,6 @@ func (p *Printer) by(by store.By) string {
 // Restored says what was brought back.
 func (p *Printer) Restored(events []mailbox.Event) {
 	for _, e := range events {
-		p.Line(2, fmt.Sprintf(p.Lang.Pick("Brought back: %s  %s (%s, deleted %s)", "復元しました: %s  %s (%s、削除日時 %s)"), e.From, e.Subject, octetText(e.Size), e.Time.Local().Format(time.DateTime)))
+		p.Line(2, fmt.Sprintf(p.Lang.Pick("Brought back: %s  %s (%s, deleted %s)", "復元しました: %s  %s (%s、削除日時 %s)"), e.From, e.Subject, octetText(e.Size), e.Time.Local().Format(minute)))
 	}
 }

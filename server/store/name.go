@@ -88,13 +88,19 @@ func parseName(file string) parsed {
 			p.size = n
 		}
 	}
+	p.order = orderOf(unique)
+	return p
+}
+
+// orderOf is when a message arrived: seconds and microseconds.
+func orderOf(unique string) (order [2]int64) {
 	seconds, rest, _ := strings.Cut(unique, ".")
-	p.order[0], _ = number(seconds, "")
+	order[0], _ = number(seconds, "")
 	if micro, ok := strings.CutPrefix(rest, "M"); ok {
 		digits := len(micro) - len(strings.TrimLeft(micro, "0123456789"))
-		p.order[1], _ = number(micro[:digits], "")
+		order[1], _ = number(micro[:digits], "")
 	}
-	return p
+	return order
 }
 
 func number(s, prefix string) (int64, bool) {

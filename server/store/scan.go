@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -55,7 +56,11 @@ func (m *mailbox) scan() error {
 	// Of a folder that has not changed, the index is what there is.
 	for _, e := range idx.entries {
 		if idx.fresh(e.part, next.stamps[e.part]) {
-			e.order = parseName(e.name).order
+			if strings.HasPrefix(e.name, e.uid) {
+				e.order = orderOf(e.uid)
+			} else {
+				e.order = parseName(e.name).order
+			}
 			measured = measured || e.measured >= 0
 			next.entries = append(next.entries, e)
 		}
