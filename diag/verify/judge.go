@@ -153,10 +153,14 @@ func (p *Plan) judgeTalk(a *ask, d explain.Diagnosis) (string, []string) {
 	return explain.Rejected, []string{"probe.ok"}
 }
 
-// says tells whether the conversation itself leads to that cause.
+// says tells whether the conversation itself leads to that cause: before all
+// others, or as surely as the first. Without a password nothing is said about
+// logins but what comes first.
 func (a *ask) says(cause string) bool {
-	const sure = 0.5
-	return slices.ContainsFunc(a.report.Diagnosis, func(x explain.Diagnosis) bool { return x.Cause == cause && x.Confidence >= sure })
+	const near = 0.8
+	ds := a.report.Diagnosis
+	i := slices.IndexFunc(ds, func(x explain.Diagnosis) bool { return x.Cause == cause })
+	return i == 0 || i > 0 && needs[cause] != needLogin && ds[i].Confidence >= near*ds[0].Confidence
 }
 
 // failed is the stage at which the conversation ended, and how.
@@ -280,6 +284,11 @@ func (p *Plan) special(a *ask, d explain.Diagnosis) (verdict string, checked []s
 		}
 		if a.report.TLS == nil && stage == "" && a.loginsInTheClear() {
 			return explain.Rejected, []string{"probe.ok"}, true
+		}
+	case "auth-required", "pop-before-smtp": // may be what would help
+		if a.says("relay-denied") {
+			p.needsLogin(a, d.Cause)
+			return explain.Undetermined, []string{"explain.needs_login"}, true
 		}
 	case "auth-method":
 		offered := mechanisms(a.report.Capabilities)
