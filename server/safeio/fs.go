@@ -54,15 +54,11 @@ type File interface {
 type OS struct{ devices devices }
 
 func (*OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err // not a File that holds a nil *os.File
-	}
-	return osFile{f}, nil
+	return openFile(name, flag, perm)
 }
 
 func (*OS) ReadFile(name string) ([]byte, error)        { return os.ReadFile(name) }
-func (*OS) Rename(from, to string) error                { return rename(from, to) }
+func (*OS) Rename(from, to string) error                { return renameFile(from, to) }
 func (*OS) Link(from, to string) error                  { return os.Link(from, to) }
 func (*OS) Remove(name string) error                    { return os.Remove(name) }
 func (*OS) MkdirAll(dir string, perm fs.FileMode) error { return MkdirAll(dir, perm) }
@@ -93,28 +89,4 @@ func (*OS) ReadNames(dir string) ([]string, error) {
 	}
 	defer d.Close()
 	return d.Readdirnames(-1)
-}
-
-type osFile struct{ *os.File }
-
-func (f osFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-func (f osFile) Sync() error {
-	if !durable {
-		return nil
-	}
-	return f.File.Sync()
-}
-
-func (f osFile) SyncData() error {
-	if !durable {
-		return nil
-	}
-	return syncData(f.File)
 }

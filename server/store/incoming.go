@@ -147,7 +147,10 @@ func (m *incoming) Commit() error {
 // commitJournal has the message durable once, in the journal.
 func (m *incoming) commitJournal() error {
 	failures := m.s.journal.Failures()
-	if err := m.spread(false); err != nil {
+	m.s.turns <- struct{}{}
+	err := m.spread(false)
+	<-m.s.turns
+	if err != nil {
 		return err
 	}
 	e, err := m.s.journal.Append(&item{m.name, m.size, m.boxes}, *m.buf, failures)
@@ -161,7 +164,9 @@ func (m *incoming) commitJournal() error {
 		}
 		return m.commitSynced()
 	}
+	m.s.turns <- struct{}{}
 	err = m.show(false)
+	<-m.s.turns
 	m.s.journal.Placed(e, err == nil)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ type Maildirs struct {
 	now     func() time.Time
 	journal *journal.Journal // nil before Start
 	syncs   dirSyncs
-	made    sync.Map // of Box: folders that are known to exist
+	turns   chan struct{} // see New
+	made    sync.Map      // of Box: folders that are known to exist
 
 	mu   sync.Mutex
 	open map[Box]*InUseError
@@ -34,7 +36,11 @@ type Maildirs struct {
 // New returns the store below dataDir. Nothing is read or created yet. Without
 // Start each message is synced by itself.
 func New(dataDir string) *Maildirs {
-	s := &Maildirs{dataDir: dataDir, fs: &safeio.OS{}, names: newNamer(), now: time.Now, open: map[Box]*InUseError{}}
+	s := &Maildirs{dataDir: dataDir, fs: &safeio.OS{}, names: newNamer(), now: time.Now, open: map[Box]*InUseError{},
+		// The system lets one at a time change a folder. More of them in system
+		// calls would be threads that wait for each other.
+		turns: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+	}
 	s.syncs.sync = s.fs.SyncDir
 	return s
 }

@@ -260,7 +260,7 @@ func (w *world) cut() {
 // The store against the model: with errors at every step, kills and power cuts
 // at any time.
 func TestModel(t *testing.T) {
-	seeds := uint64(30)
+	seeds := uint64(20)
 	if testing.Short() {
 		seeds = 8
 	}

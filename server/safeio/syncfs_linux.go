@@ -11,15 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func syncData(f *os.File) error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if err != unix.EINTR {
-			return os.NewSyscallError("fdatasync", err)
-		}
-	}
-}
-
 // devices are folders, one on each file system that is to be synced as a
 // whole. They stay open: an error of writing back is told to those who had the
 // file system open when it happened.
