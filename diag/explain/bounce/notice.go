@@ -327,6 +327,9 @@ func headAddress(line string) (addr, rest string, ok bool) {
 	if trimmed == "" || strings.IndexByte(":;,([.<=-", trimmed[0]) >= 0 || trimmed[0] >= 0x80 || bracket && !strings.HasPrefix(trimmed, "does ") {
 		return a, strings.TrimLeft(strings.TrimPrefix(trimmed, ":"), " "), true
 	}
+	if word, date, ok := strings.Cut(trimmed, " "); ok && len(word) <= len("den") && date != "" && digit(date[0]) { // "am 03.03.2026 10:00", as Outlook writes in its languages
+		return a, trimmed, true
+	}
 	for _, w := range []string{"on ", "delivery failed", "Invalid Address", "failed", "was not", "User unknown", "could not", "is not", "cannot", "unknown"} {
 		if strings.HasPrefix(trimmed, w) {
 			return a, trimmed, true
