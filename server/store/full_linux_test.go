@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // On a real file system that fills up: a clear error, nothing left over, the
@@ -61,5 +62,42 @@ func TestDiskFull(t *testing.T) {
 	}
 	if texts, _ := contents(t, s, taro); len(texts) != 2 {
 		t.Errorf("read-only mailbox has %d messages", len(texts))
+	}
+}
+
+// Who deletes on a full disk gets room: the mail is not kept then. What can be
+// written down is.
+func TestDeleteOnFullDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	s := New(dir)
+	s.Keep = time.Hour
+	put(t, s, "BIG", strings.Repeat("x", 100<<10)+"\r\n", taro)
+	put(t, s, "SMALL", "small\r\n", taro)
+	_ = os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 2<<20), 0o600) // as much as there is room for
+	remove(t, s, taro, 0)
+	if texts, _ := contents(t, s, taro); len(texts) != 1 {
+		t.Errorf("mailbox has %d messages, want 1", len(texts))
+	}
+	if kept, err := s.Kept(taro); len(kept) != 0 || err != nil {
+		t.Errorf("kept %v, %v", kept, err)
+	}
+	// Now there is room, and all is as always.
+	remove(t, s, taro, 0)
+	if kept, err := s.Kept(taro); len(kept) != 1 || err != nil {
+		t.Errorf("with room again: kept %v, %v", kept, err)
+	}
+	if events, _, err := s.History(taro); len(events) != 1 || err != nil {
+		t.Errorf("with room again: history %v, %v", events, err)
 	}
 }

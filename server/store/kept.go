@@ -24,7 +24,7 @@ const hourForm = "2006-01-02T15"
 
 func (s *Maildirs) keptDir(box Box) string { return filepath.Join(Dir(s.dataDir, box), "deleted") }
 
-// bin is where deleted messages go; the zero one has no bottom.
+// bin is where deleted messages go; in the zero one they are gone for good.
 type bin struct{ dir string }
 
 // bin makes the folder for what is deleted now.

@@ -171,18 +171,21 @@ func (m *mailbox) Delete(messages []int) error {
 		events = append(events, e)
 	}
 	var errs []error
-	// On a full disk deleting must still work: the log has what the history
-	// cannot take.
+	// On a full disk deleting must still work, and make room: the log has what
+	// the history cannot take, and nothing is kept.
 	err := m.s.record(m.box, events)
+	full := errors.Is(err, ErrFull)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the mailbox was removed, and all in it
 	}
-	if err != nil && !errors.Is(err, ErrFull) {
+	if err != nil && !full {
 		return fmt.Errorf("history: %w", err)
 	}
-	bin, err := m.s.bin(m.box, now)
-	if err != nil {
-		return err
+	var bin bin
+	if !full {
+		if bin, err = m.s.bin(m.box, now); err != nil {
+			return err
+		}
 	}
 	touched := [parts]bool{}
 	for _, i := range messages {
