@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailsrv/server/account"
+	"mailsrv/server/config"
 )
 
 var recipientRules = []rule{
@@ -135,7 +136,7 @@ func popBeforeSMTP(p *Policy, r *Request) (bool, string, *Decision) {
 	}
 	pass, ok := p.Passes.Open(r.Client)
 	if !ok {
-		return false, fmt.Sprintf("nobody has fetched mail from %s within %s", r.Client.Unmap(), p.Passes.window), nil
+		return false, fmt.Sprintf("nobody has fetched mail from %s within %s", r.Client.Unmap(), config.FormatDuration(p.Passes.window)), nil
 	}
 	name, domain, _ := account.SplitAddress(pass.User)
 	if _, err := p.Accounts.Lookup(name, domain); err != nil {
