@@ -218,7 +218,7 @@ func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 				began := time.Now()
 				msg, err := c.Retr(s.opt.Retr, maxMessage)
 				s.measured(len(msg), time.Since(began), err)
-				return fmt.Sprintf("%d octets", len(msg)), false, err
+				return octets(len(msg), err), false, err
 			})
 		}
 	}
@@ -350,15 +350,21 @@ func failureOf(stage string, err error) *failure {
 	f := &failure{stage: stage, outcome: dial.Outcome(err), err: err}
 	if e := smtp.As(err); e != nil {
 		f.stage, f.err = e.Stage, e.Err
-		f.reply = e.Reply.String()
+		if e.Reply.Code >= 400 || e.Err == nil {
+			f.reply = e.Reply.String()
+		}
 	}
 	if e := pop3.As(err); e != nil {
 		f.stage, f.err = e.Stage, e.Err
-		f.reply = e.Reply.Raw
+		if !e.Reply.OK || e.Err == nil { // a yes that broke off says nothing
+			f.reply = e.Reply.Raw
+		}
 	}
 	if e := imap.As(err); e != nil {
 		f.stage, f.err = e.Stage, e.Err
-		f.reply = e.Reply.Raw
+		if !e.Reply.OK || e.Err == nil {
+			f.reply = e.Reply.Raw
+		}
 	}
 	var m errMechanisms
 	if errors.As(err, &m) {

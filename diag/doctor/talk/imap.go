@@ -2,7 +2,6 @@ package talk
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ func (s *steps) imap(ctx context.Context, addrs []netip.Addr) {
 				began := time.Now()
 				msg, err := c.Fetch(s.opt.Retr, maxMessage)
 				s.measured(len(msg), time.Since(began), err)
-				return fmt.Sprintf("%d octets", len(msg)), false, err
+				return octets(len(msg), err), false, err
 			})
 		}
 	}

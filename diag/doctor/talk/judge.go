@@ -36,14 +36,24 @@ func (r *Report) judge(ctx context.Context, opt Options, addrs []netip.Addr) {
 	if f := r.failure; f != nil && f.stage != "cert" {
 		out = append(out, r.failed(ctx, opt, addrs, subject))
 	}
+	product, where := r.shield()
 	if r.TLS != nil && r.TLS.Fault != "" && r.TLS.Fault != "none" {
-		out = append(out, diag.New("probe.cert", subject, diag.Evidence{
+		cert := diag.New("probe.cert", subject, diag.Evidence{
 			"fault": r.TLS.Fault, "names": r.TLS.Names, "name": opt.certName(), "issuer": r.TLS.Issuer,
 			"not_before": r.TLS.NotBefore.Format(time.RFC3339), "not_after": r.TLS.NotAfter.Format(time.RFC3339),
-		}).With("login", opt.User != ""))
+		}).With("login", opt.User != "")
+		if where == "certificate" { // it is the shield's, and follows from it
+			cert = cert.As(diag.Info)
+			cert.Evidence["because"] = "probe.av_proxy"
+		}
+		out = append(out, cert)
 	}
-	if p, where := r.shield(); p != "" {
-		out = append(out, diag.New("probe.av_proxy", subject, diag.Evidence{"product": p, "where": where}))
+	if product != "" {
+		shield := diag.New("probe.av_proxy", subject, diag.Evidence{"product": product, "where": where})
+		if r.failure != nil && r.failure.stage == "cert" { // no login to a stranger
+			shield = shield.As(diag.Fail)
+		}
+		out = append(out, shield)
 	}
 	for _, s := range r.Stages {
 		if s.Ms > slowStage {

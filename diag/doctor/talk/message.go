@@ -73,3 +73,14 @@ func messages(n int) string {
 	}
 	return fmt.Sprintf("%d messages", n)
 }
+
+// octets is how much of a message came, and what ended it if that was not its
+// end.
+func octets(n int, err error) string {
+	if f := failureOf("", err); err != nil && n > 0 {
+		return fmt.Sprintf("%s, after %d octets", f.words(), n)
+	} else if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d octets", n)
+}

@@ -241,7 +241,7 @@ func TestTLS(t *testing.T) {
 		{"self-signed", "mail.example.com", "mail.example.com", next, []string{"probe.cert"}, "self-signed", "tls-cert"},
 		{"expired", "mail.example.com", "mail.example.com", time.Now().Add(-time.Hour), []string{"probe.cert"}, "expired", "tls-cert"},
 		{"wrong name", "other.example.com", "other.example.com", next, []string{"probe.cert"}, "name", "tls-cert"},
-		{"mail shield", "Avast Web/Mail Shield Root", "mail.example.com", next, []string{"probe.cert", "probe.av_proxy"}, "self-signed", "antivirus-proxy"},
+		{"mail shield", "Avast Web/Mail Shield Root", "mail.example.com", next, []string{"probe.av_proxy"}, "self-signed", "antivirus-proxy"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := pop3test.PlayTLS(t, talkTLS, certificate(t, tt.subject, []string{tt.cert}, tt.until))
@@ -249,7 +249,11 @@ func TestTLS(t *testing.T) {
 			if d := cmp.Diff(tt.ids, ids(r)); d != "" {
 				t.Fatal(d, stages(r))
 			}
-			if got := r.Findings[0].Evidence["fault"]; got != tt.fault {
+			cert := r.Findings[slices.IndexFunc(r.Findings, func(f diag.Finding) bool { return f.ID == "probe.cert" })]
+			if because := cert.Evidence["because"]; (tt.why == "antivirus-proxy") != (because == "probe.av_proxy" && cert.Status == diag.Info) {
+				t.Errorf("%s because of %v", cert.Status, because)
+			}
+			if got := cert.Evidence["fault"]; got != tt.fault {
 				t.Errorf("fault %v, want %s", got, tt.fault)
 			}
 			if got := cause(r); got != tt.why {
@@ -387,6 +391,19 @@ type failing syscall.Errno
 
 func (f failing) DialContext(context.Context, string, string) (net.Conn, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.Errno(f)}
+}
+
+// A message that breaks off: the +OK before it explains nothing.
+func TestRetrBreaksOff(t *testing.T) {
+	s := pop3test.Play(t, "> +OK\n< CAPA\n> +OK\n> .\n< USER\n> +OK\n< PASS\n> +OK\n< STAT\n> +OK 1 500\n< LIST\n> +OK\n> 1 500\n> .\n< RETR\n> +OK 500 octets\n> Subject: x\nreset\n")
+	r := run(t, Options{Protocol: POP3, Port: portOf(t, s.Addr), User: "taro", Password: "x", Retr: 1})
+	f := r.Findings[0]
+	if f.ID != "probe.retr" || f.Evidence["reply"] != nil || f.Evidence["outcome"] != "reset" || cause(r) != "connection-reset" {
+		t.Errorf("%+v %s", f, cause(r))
+	}
+	if d := r.Stages[slices.IndexFunc(r.Stages, func(s Stage) bool { return s.Stage == "retr" })].Detail; d != "reset: ECONNRESET, Winsock 10054, after 12 octets" {
+		t.Errorf("%q", d)
+	}
 }
 
 func TestSoftware(t *testing.T) {
