@@ -6,6 +6,7 @@ package diag
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode"
@@ -112,10 +113,19 @@ func Localize(fs []Finding, lang codes.Lang) error {
 			f.Causes = append(f.Causes, harmless(c))
 		}
 		for _, x := range r.Fixes {
-			f.Fixes = append(f.Fixes, Fix{Text: harmless(x.Text), Command: harmless(x.Command), Record: harmless(x.Record), Auto: x.Auto})
+			f.Fixes = append(f.Fixes, Fix{Text: harmless(x.Text), Command: onThisSystem(harmless(x.Command)), Record: harmless(x.Record), Auto: x.Auto})
 		}
 	}
 	return first
+}
+
+// onThisSystem leaves out what Windows does not have: there the terminal itself
+// is started as administrator.
+func onThisSystem(command string) string {
+	if runtime.GOOS == "windows" {
+		return strings.TrimPrefix(command, "sudo ")
+	}
+	return command
 }
 
 // harmless replaces what could take over a terminal in texts that quote foreign

@@ -191,6 +191,8 @@ func TestInteropWindows(t *testing.T) {
 		// GetExtendedTcpTable of wine often hides the process; then that is said.
 		if holder := found["port.in_use"]; holder["pid"] == nil && found["env.admin_missing"] == nil {
 			t.Errorf("neither a process nor that none could be seen: %v", holder)
+		} else if strings.Contains(out, "sudo") {
+			t.Errorf("there is no sudo on Windows: %s", out)
 		} else {
 			t.Logf("held by process %v (%v), which greets with %v", holder["pid"], holder["program"], holder["greeting"])
 		}
@@ -258,7 +260,7 @@ func TestInteropWindows(t *testing.T) {
 	})
 
 	t.Run("merging and repairing", func(t *testing.T) {
-		out, err := b.command("spoolfix.test.exe", "-test.run", "^(TestClear|TestClearBackupDir|TestClearAcrossDirectories|TestRepair|TestRepairRefuses)$").CombinedOutput()
+		out, err := b.command("spoolfix.test.exe", "-test.run", "^(TestClear|TestClearAcrossDirectories|TestRepair)$").CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "PASS") {
 			t.Errorf("%v\n%s", err, out)
 		}
