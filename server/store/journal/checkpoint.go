@@ -151,6 +151,10 @@ func (j *Journal) recycle(s *segment) error {
 			j.opt.Log.Error("journal segment cannot be freed and is given up", "file", s.path, "error", err)
 		}
 	}
+	gone := s.damaged || s.failed
+	if gone {
+		_ = s.f.Close() // Windows moves no file that is open
+	}
 	if s.damaged {
 		dir := filepath.Join(j.opt.Dir, DamagedDir)
 		if err = fsys.MkdirAll(dir, 0o700); err == nil {
@@ -162,7 +166,6 @@ func (j *Journal) recycle(s *segment) error {
 	} else if s.failed {
 		err = fsys.Remove(s.path)
 	}
-	gone := s.damaged || s.failed
 	if gone {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil // an earlier try got that far
@@ -173,7 +176,6 @@ func (j *Journal) recycle(s *segment) error {
 		if err != nil {
 			return fmt.Errorf("journal segment: %w", err)
 		}
-		_ = s.f.Close()
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

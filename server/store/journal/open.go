@@ -108,14 +108,12 @@ func (j *Journal) openSegment(path string) (s *segment, seq uint64, err error) {
 	}
 	s = &segment{path: path, f: f, end: segmentHeader}
 	s.size, err = f.Size()
-	head := make([]byte, segmentHeader)
-	if err == nil && s.size >= segmentHeader {
-		_, err = f.ReadAt(head, 0)
-	}
 	if err != nil {
 		_ = f.Close()
 		return nil, 0, err
 	}
+	head := make([]byte, segmentHeader)
+	_, _ = f.ReadAt(head, 0) // what cannot be read is no header
 	h, ok := parseHeader(head)
 	if ok && h.state == stateFree {
 		return s, h.seq, nil
@@ -210,14 +208,19 @@ func create(fsys safeio.FS, dir string, number int, size int64) (*segment, error
 	if err == nil {
 		err = f.Sync()
 	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr // Windows renames no file that is open
+	}
 	if err == nil {
 		err = fsys.Rename(path+".new", path)
 	}
 	if err == nil {
 		err = fsys.SyncDir(dir)
 	}
+	if err == nil {
+		s.f, err = fsys.OpenFile(path, os.O_RDWR, 0)
+	}
 	if err != nil {
-		_ = f.Close()
 		_ = fsys.Remove(path + ".new")
 		_ = fsys.Remove(path)
 		return nil, err
