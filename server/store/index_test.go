@@ -94,6 +94,39 @@ func TestIndexSparesListing(t *testing.T) {
 	}
 }
 
+// A folder that has changed is joined with what the index says of the other.
+func TestIndexOfOneFolder(t *testing.T) {
+	s := New(t.TempDir())
+	for i := range indexFrom {
+		plant(t, s, taro, fmt.Sprintf("%d.M1P1.host,S=6,W=%d:2,S", 1000+2*i, 7+i), "a\nb\nc\n")
+	}
+	age(t, s, taro)
+	sizes(t, s, taro)
+	add := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(s.maildir(taro, "new"), name), []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("1.M1P1.host,S=2,W=3")
+	add("1001.M1P1.host,S=2,W=3")
+	add("1002.M1P1.host,S=6,W=8") // seen twice while it is moved
+	add("9999.M1P1.host,S=2,W=3")
+	m, err := s.Open(taro, popper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var got []string
+	for _, msg := range m.Messages() {
+		got = append(got, fmt.Sprint(msg.UID, " ", msg.Size))
+	}
+	want := []string{"1.M1P1.host 3", "1000.M1P1.host 7", "1001.M1P1.host 3", "1002.M1P1.host 8", "1004.M1P1.host 9"}
+	if len(got) != indexFrom+3 || !cmp.Equal(got[:5], want) || got[len(got)-1] != "9999.M1P1.host 3" {
+		t.Errorf("%d messages: %q ... %q", len(got), got[:5], got[len(got)-1])
+	}
+}
+
 // Sizes that the names do not tell are counted once, also when other messages
 // come and go.
 func TestIndexRemembersSizes(t *testing.T) {

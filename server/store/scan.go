@@ -53,7 +53,10 @@ func (m *mailbox) scan() error {
 		return nil
 	}
 	measured := m.measureAll(next.entries, idx)
+	many := len(next.entries) >= indexFrom
+	slices.SortFunc(next.entries, entry.compare)
 	// Of a folder that has not changed, the index is what there is.
+	old := make([]entry, 0, len(idx.entries))
 	for _, e := range idx.entries {
 		if idx.fresh(e.part, next.stamps[e.part]) {
 			if strings.HasPrefix(e.name, e.uid) {
@@ -61,13 +64,14 @@ func (m *mailbox) scan() error {
 			} else {
 				e.order = parseName(e.name).order
 			}
-			measured = measured || e.measured >= 0
-			next.entries = append(next.entries, e)
+			old = append(old, e)
 		}
 	}
-	next.entries = arrange(next.entries)
+	next.entries = merge(old, next.entries)
 	m.take(next.entries)
-	if measured || len(next.entries) >= indexFrom {
+	// A few messages in one folder are listed again sooner than all of them
+	// written down.
+	if measured || many {
 		m.writeIndex(next)
 	}
 	return nil
@@ -83,14 +87,23 @@ func (m *mailbox) take(entries []entry) {
 	}
 }
 
-// arrange sorts by arrival, and leaves out those that are gone and the second
-// of what was seen twice: the file is in cur then.
-func arrange(all []entry) []entry {
-	slices.SortFunc(all, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.order[0], b.order[0]), cmp.Compare(a.order[1], b.order[1]), cmp.Compare(a.uid, b.uid), cmp.Compare(b.part, a.part))
-	})
-	out := all[:0]
-	for _, e := range all {
+// compare orders entries by arrival. Of one message that was seen twice, the
+// file in cur comes first: that is where it has gone.
+func (e entry) compare(f entry) int {
+	return cmp.Or(cmp.Compare(e.order[0], f.order[0]), cmp.Compare(e.order[1], f.order[1]), cmp.Compare(e.uid, f.uid), cmp.Compare(f.part, e.part))
+}
+
+// merge joins two sorted lists, and leaves out what is gone and the second of
+// what was seen twice.
+func merge(a, b []entry) []entry {
+	out := make([]entry, 0, len(a)+len(b))
+	for len(a)+len(b) > 0 {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && b[0].compare(a[0]) < 0 {
+			from = &b
+		}
+		e := (*from)[0]
+		*from = (*from)[1:]
 		if e.size >= 0 && (len(out) == 0 || out[len(out)-1].uid != e.uid) {
 			out = append(out, e)
 		}
@@ -99,7 +112,7 @@ func arrange(all []entry) []entry {
 }
 
 // measureAll counts the octets of the entries whose names do not tell, unless
-// the index knows them. It tells whether there were any.
+// the index knows them. It tells whether there were any that it did not know.
 func (m *mailbox) measureAll(entries []entry, idx *index) bool {
 	var unknown []int
 	for i := range entries {
@@ -138,7 +151,7 @@ func (m *mailbox) measureAll(entries []entry, idx *index) bool {
 	}
 	close(work)
 	wg.Wait()
-	return true
+	return len(unknown) > 0
 }
 
 // measure counts what Read will return for a file that another program wrote,
