@@ -344,13 +344,14 @@ func asWritten(text, words string) string {
 			return len(codes.Fold(text[:i])) >= n
 		})
 	}
-	from, to := 0, reach(at+len(words))
-	if at > 0 {
-		from = reach(at)
-	}
+	// The first character is the last one of the beginning that just holds it: a
+	// blank before it counts only once something follows.
+	from, to := reach(at+1), reach(at+len(words))
 	for from < len(text) && !utf8.RuneStart(text[from]) {
 		from++
 	}
+	_, size := utf8.DecodeLastRuneInString(text[:from])
+	from -= size
 	for to < len(text) && !utf8.RuneStart(text[to]) {
 		to++
 	}

@@ -62,10 +62,17 @@ func Localize(r *explain.Result, lang codes.Lang) error {
 	for i := range r.Diagnosis {
 		d := &r.Diagnosis[i]
 		c := codes.CauseOf(d.Cause)
-		if c == nil || d.Title != "" {
+		if c == nil {
 			continue
 		}
 		t := c.Text(lang)
+		const doubtful = 0.4 // below, explain words it as doubt
+		if d.Verdict == explain.Confirmed && d.Confidence < doubtful {
+			d.Title, d.Why = t.Title, t.Why
+		}
+		if d.Title != "" {
+			continue
+		}
 		d.Title, d.Why = t.Title, t.Why
 		for _, fix := range t.Fixes {
 			d.Fixes = append(d.Fixes, diag.Fix{Text: fix})
