@@ -5,6 +5,8 @@
 #
 #   bench/serve.sh /var/tmp -sizes 4096 -conns 1,10,100
 #
+#   bench/serve.sh /var/tmp -relay 1000     through the queue to a smart host
+#
 # go run ./bench/serve -h lists the other flags. Nothing else should use the disk
 # or the processors meanwhile; only the ratios of one run mean much.
 set -euo pipefail

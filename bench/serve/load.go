@@ -51,6 +51,10 @@ func (l load) text() string {
 // session sends n messages over one connection. MAIL, RCPT and DATA go out
 // together, as both servers offer (RFC 2920) and clients under load do.
 func session(addr, text string, n int) error {
+	return sessionTo(addr, "taro@example.com", text, n)
+}
+
+func sessionTo(addr, to, text string, n int) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func session(addr, text string, n int) error {
 	}
 	message := text + ".\r\n"
 	for range n {
-		if err := say("MAIL FROM:<a@example.net>\r\nRCPT TO:<taro@example.com>\r\nDATA\r\n", "250", "250", "354"); err != nil {
+		if err := say("MAIL FROM:<a@example.net>\r\nRCPT TO:<"+to+">\r\nDATA\r\n", "250", "250", "354"); err != nil {
 			return err
 		}
 		if err := say(message, "250"); err != nil {

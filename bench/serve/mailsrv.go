@@ -24,6 +24,9 @@ func startMailsrv(label, bin, dir string) *mailsrv {
 	check(os.MkdirAll(dir, 0o700))
 	cfg := filepath.Join(dir, "mailsrv.toml")
 	text := fmt.Sprintf("hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\ndata_dir = %q\n[listen]\nsmtp = %q\n[limits]\nconnections_per_ip = 1000\n", filepath.Join(dir, "data"), freeAddr())
+	if relayTo != "" {
+		text += fmt.Sprintf("[relay]\nnetworks = [\"127.0.0.0/8\"]\nsmart_host = %q\n[log]\nlevel = \"info\"\n", relayTo)
+	}
 	if _, err := os.Stat(cfg); err != nil {
 		check(os.WriteFile(cfg, []byte(text), 0o600))
 		add := exec.Command(bin, "user", "add", "taro", "--password-stdin", "--config", cfg)

@@ -30,12 +30,21 @@ func main() {
 	least := flag.Int("least", 200, "at least so many messages in a round")
 	noPostfix := flag.Bool("no-postfix", false, "measure mailsrv alone")
 	syncs := flag.Bool("syncs", true, "count syncs with strace")
+	relayed := flag.Int("relay", 0, "measure only this many messages, through the queue to a smart host")
 	flag.Parse()
 	dir, err := os.MkdirTemp(*base, "bench-serve-")
 	check(err)
 	defer os.RemoveAll(dir)
 	check(os.Chmod(dir, 0o755))
 
+	if *relayed > 0 {
+		starts := []func(string) server{func(d string) server { return startMailsrv("mailsrv", *bin, d) }}
+		if !*noPostfix {
+			starts = append(starts, func(d string) server { return startPostfix(d) })
+		}
+		relay(starts, dir, *relayed, *rounds)
+		return
+	}
 	fmt.Printf("%s, %d processors, messages delivered per second: median of %d rounds, servers in turn\n\n", time.Now().UTC().Format(time.RFC3339), runtime.NumCPU(), *rounds)
 	var all []server
 	ours := startMailsrv("mailsrv", *bin, filepath.Join(dir, "mailsrv"))

@@ -36,6 +36,11 @@ virtual_gid_maps = static:65534
 alias_maps =
 smtpd_peername_lookup = no
 `, dir)
+	if relayTo != "" {
+		host, port, err := net.SplitHostPort(relayTo)
+		check(err)
+		main += fmt.Sprintf("relayhost = [%s]:%s\n", host, port)
+	}
 	check(os.WriteFile(filepath.Join(dir, "etc/main.cf"), []byte(main), 0o644))
 	master, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
 	check(err)
