@@ -8,7 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestInterop runs Debian's mail programs against a real server: swaks, curl,
+// TestInterop runs Debian's mail programs against a real server: swaks, curl, msmtp,
 // fetchmail and Python's own libraries. .ci/run installs them.
 func TestInterop(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -60,16 +60,33 @@ func (in *intake) take(p []byte) error {
 		// No header: it would continue the trace field above it.
 		_, in.writeErr = io.WriteString(in.msg, "\r\n")
 	}
+	before, afterCR := in.lines.bareLFs, in.lines.lastCR
 	in.lines.look(p)
 	in.total += int64(len(p))
 	limit := in.s.srv.Limits.MessageSize
 	switch {
 	case in.total > limit+maxExcess:
 		return errEndless
-	case in.total <= limit && in.writeErr == nil && !in.lines.bareLF && !in.lines.bareCR:
+	case in.total <= limit && in.writeErr == nil && !in.lines.bareCR:
+		if in.lines.bareLFs > before {
+			p = wholeLineEnds(p, afterCR)
+		}
 		_, in.writeErr = in.msg.Write(p)
 	}
 	return nil
+}
+
+// wholeLineEnds makes CRLF of each LF alone. afterCR: the octet before p was CR.
+func wholeLineEnds(p []byte, afterCR bool) []byte {
+	out := make([]byte, 0, len(p)+len(p)/16+16)
+	for _, c := range p {
+		if c == '\n' && !afterCR {
+			out = append(out, '\r')
+		}
+		out = append(out, c)
+		afterCR = c == '\r'
+	}
+	return out
 }
 
 // lines notes what is wrong with the lines of a message, and what of its header
@@ -81,7 +98,7 @@ type lines struct {
 	inBody  bool   // behind the blank line
 	head    []byte // how the present line of the header begins
 	hops    int    // Received fields
-	bareLF  bool
+	bareLFs int64  // lines that ended with LF alone
 	bareCR  bool
 }
 
@@ -107,25 +124,23 @@ func (l *lines) look(p []byte) {
 			return
 		}
 		if !l.inBody {
-			l.inBody = string(l.head) == "\r"
+			l.inBody = len(l.head) == 0 || string(l.head) == "\r"
 			if strings.EqualFold(string(l.head), receivedField) {
 				l.hops++
 			}
 			l.head = l.head[:0]
 		}
-		l.afterLF = !l.lastCR
-		l.bareLF = l.bareLF || l.afterLF
+		if l.afterLF = !l.lastCR; l.afterLF {
+			l.bareLFs++
+		}
 		l.inLine, l.lastCR = false, false
 		p = p[i+1:]
 	}
 }
 
-func (l *lines) reply() Reply {
-	which := "LF"
-	if !l.bareLF {
-		which = "CR"
-	}
-	return Reply{550, badSyntax, "Message refused: it has " + which + " alone in a line; lines end with CRLF (RFC 5321 2.3.8)"}
+// badLineEnd refuses a message with "CR" or "LF" alone.
+func badLineEnd(which string) *Reply {
+	return &Reply{550, badSyntax, "Message refused: it has " + which + " alone in a line; lines end with CRLF (RFC 5321 2.3.8)"}
 }
 
 // dataReader takes the dots off the content that follows DATA (RFC 5321 4.5.2)

@@ -90,8 +90,7 @@ func (s *session) cutShort(err error) {
 	switch {
 	case errors.Is(err, errDotNextToLF):
 		log.Warn("message refused", "why", "line of one dot next to a bare LF")
-		s.in.lines.bareLF = true
-		s.end(s.in.lines.reply())
+		s.end(*badLineEnd("LF"))
 	case errors.Is(err, errEndless):
 		log.Warn("message refused", "why", "too big, and no end in sight")
 		s.end(*s.tooBig())
@@ -109,9 +108,8 @@ func (in *intake) fault() *Reply {
 	switch {
 	case in.total > in.s.srv.Limits.MessageSize:
 		return in.s.tooBig()
-	case in.lines.bareLF || in.lines.bareCR:
-		r := in.lines.reply()
-		return &r
+	case in.lines.bareCR:
+		return badLineEnd("CR")
 	case in.lines.hops > maxHops:
 		return &Reply{554, "5.4.6", fmt.Sprintf("Routing loop: more than %d Received fields", maxHops)}
 	}
@@ -133,6 +131,9 @@ func (s *session) commit() {
 		octets.Add(s.in.total, s.srv.Service)
 		reply.Text += ": queued as " + s.id
 		s.idle, s.refused = 0, 0
+		if s.in.lines.bareLFs > 0 {
+			log = log.With("lines_ended_by_lf", s.in.lines.bareLFs)
+		}
 		log.Info("message accepted", "to", s.recipients(), "helo", s.client.HELO, "user", s.client.User, "tls", s.client.TLS != nil)
 	} else {
 		log.Warn("message refused", "to", s.recipients(), "reply", reply.String())

@@ -3,12 +3,14 @@
 // Who may send what, and where messages go, is decided behind the Backend and
 // account.Directory interfaces.
 //
-// Line ends are taken strictly. A command or message line ends with CRLF and
-// with nothing else, so that no two servers can see different messages in the
-// same octets ("SMTP smuggling"). A message with a bare CR or LF is refused
-// after its end with 550 5.5.2. A line of a single dot next to a bare LF would
-// be the end of the message for a careless server: the session is ended there,
-// with the same reply, because nothing that follows can be trusted.
+// No two servers may see different messages in the same octets ("SMTP
+// smuggling"). A command ends with CRLF and with nothing else, and so does the
+// line of one dot that ends a message. A line of one dot next to a bare LF would
+// be that end for a careless server: the session is ended there with 550 5.5.2,
+// because nothing that follows can be trusted. A message with a bare CR is
+// refused after its end with the same reply. Other lines may end with LF alone,
+// as programs send them that take a text file for a message (curl): such an LF
+// is made CRLF before anybody else sees it. All other octets are kept.
 package smtp
 
 import (
