@@ -121,6 +121,9 @@ func (c *Case) foreignRelay(ctx context.Context, s mta.Server) []diag.Finding {
 			private = append(private, n.String())
 		}
 	}
+	if s.Open != "" {
+		out = append(out, diag.New("relay.open", s.Product, diag.Evidence{"server": s.Product, "restrictions": s.Open}))
+	}
 	if s.Anyone != "" {
 		out = append(out, diag.New("relay.open", s.Product+" "+s.Anyone, evidence(s.Anyone)).With("setting", s.Setting))
 	}

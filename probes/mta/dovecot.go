@@ -11,7 +11,11 @@ func (s System) dovecot(ctx context.Context) (Server, bool) {
 		return Server{}, false
 	}
 	srv := Server{Product: Dovecot, Program: doveconf}
-	o := run(ctx, doveconf, "-n")
+	args := []string{doveconf}
+	if file := s.startedWith(Dovecot, "CONFIG_FILE", "-c"); file != "" {
+		args = append(args, "-c", file)
+	}
+	o := run(ctx, append(args, "-n")...)
 	srv.Complaint = complaints(o, "fatal:", "error:")
 	c := parseDoveconf(o.stdout)
 	srv.Version, srv.ConfigDir = c.version, c.file

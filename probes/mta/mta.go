@@ -50,6 +50,7 @@ type Server struct {
 	Setting  string // name of the setting
 	Networks []netip.Prefix
 	Anyone   string // an entry that is everybody: "*"
+	Open     string // a setting that lets everybody pass, whatever the networks
 
 	ClearAuth string // the setting that lets passwords cross the network in clear; empty: none
 	Certs     []Pair
@@ -57,6 +58,7 @@ type Server struct {
 	QueueErr  error // why the queue could not be read; nil also where there is none
 
 	queueDir string
+	instance []string // options that name a configuration other than the usual one
 }
 
 // Pair is a certificate file and its key.
@@ -135,12 +137,8 @@ var ports = map[string][]uint16{
 
 // attach finds the server's processes and sockets.
 func (srv *Server) attach(all []port.Holder, running []host.Process) {
-	is := func(p host.Process) bool {
-		product, ok := port.Holder{Process: p}.Product()
-		return ok && product.Name == srv.Product
-	}
 	for _, p := range running {
-		if is(p) {
+		if is(p, srv.Product) {
 			srv.Running = true
 			if srv.PID == 0 {
 				srv.PID = p.PID
@@ -149,7 +147,7 @@ func (srv *Server) attach(all []port.Holder, running []host.Process) {
 	}
 	for _, h := range all {
 		hidden := h.Process.PID == 0 && srv.Running && slices.Contains(ports[srv.Product], h.Local.Port())
-		if !hidden && !is(h.Process) {
+		if !hidden && !is(h.Process, srv.Product) {
 			continue
 		}
 		srv.Listen = append(srv.Listen, h)

@@ -64,6 +64,8 @@ config_directory = /etc/postfix
 queue_directory = /var/spool/postfix
 myhostname = mail.example.com
 mynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination
+smtpd_recipient_restrictions =
 smtpd_tls_chain_files =
 smtpd_tls_cert_file = /etc/ssl/certs/ssl-cert-snakeoil.pem
 smtpd_tls_key_file = /etc/ssl/private/ssl-cert-snakeoil.key
@@ -139,6 +141,50 @@ func TestPostfix(t *testing.T) {
 }
 
 var compare = cmp.Options{cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmpopts.IgnoreUnexported(Server{})}
+
+// A list of restrictions is read up to what decides.
+func TestPostfixRestrictions(t *testing.T) {
+	for list, want := range map[string]bool{
+		"": true, "permit_mynetworks permit_sasl_authenticated defer_unauth_destination": false, "permit_mynetworks, reject": false,
+		"permit, reject_unauth_destination": true, "permit_mynetworks permit": true, "check_client_access hash:/etc/postfix/x, reject_unauth_destination": false,
+	} {
+		if got := letsIn(list); got != want {
+			t.Errorf("%q: %v", list, got)
+		}
+	}
+	s := runs(fake(t, map[string]string{"postconf": "case $* in\n*-n) " + says("x = y\n") + ";;\n*-x*) echo smtpd_relay_restrictions = permit, reject;;\nesac\n"}))
+	if got := s.Find(t.Context()); got[0].Open != "smtpd_relay_restrictions = permit, reject" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A server that was started with another configuration is asked for that one.
+func TestOtherInstances(t *testing.T) {
+	s := runs(fake(t, map[string]string{
+		"postconf": "case $* in\n'-c /srv/pf -x'*) echo config_directory = /srv/pf; echo mynetworks = 10.9.0.0/16;;\nesac\n",
+		"doveconf": "[ \"$*\" = '-c /srv/d.conf -n' ] && echo '# 2.3.19.1 (9b53102964): /srv/d.conf'",
+	}))
+	postfix := s.Processes
+	s.Processes = func(names ...string) []host.Process {
+		if names[0] == "dovecot" {
+			return []host.Process{{PID: 203, Program: "dovecot", Path: "/usr/sbin/dovecot"}}
+		}
+		return postfix(names...)
+	}
+	for name, content := range map[string]string{"176/environ": "HOME=/\x00MAIL_CONFIG=/srv/pf\x00", "203/cmdline": "/usr/sbin/dovecot\x00-c\x00/srv/d.conf\x00", "203/environ": ""} {
+		path := filepath.Join(s.Root, "proc", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := s.Find(t.Context())
+	if len(got) != 2 || got[0].ConfigDir != "/srv/pf" || got[1].ConfigDir != "/srv/d.conf" {
+		t.Errorf("%+v", got)
+	}
+}
 
 func TestPostfixComplains(t *testing.T) {
 	s := fake(t, map[string]string{

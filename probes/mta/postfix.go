@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 // postfixSettings are asked for with their values in effect.
 var postfixSettings = []string{
-	"mail_version", "config_directory", "queue_directory", "myhostname", "mynetworks", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
+	"mail_version", "config_directory", "queue_directory", "myhostname", "mynetworks", "smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
 }
 
 func (s System) postfix(ctx context.Context) (Server, bool) {
@@ -23,10 +24,13 @@ func (s System) postfix(ctx context.Context) (Server, bool) {
 		return Server{}, false
 	}
 	srv := Server{Product: Postfix, Program: postconf}
+	if dir := s.startedWith(Postfix, "MAIL_CONFIG", ""); dir != "" {
+		srv.instance = []string{"-c", dir}
+	}
 	var said [3]output
 	var wg sync.WaitGroup
 	for i, args := range [][]string{{"-n"}, {"-M"}, append([]string{"-x"}, postfixSettings...)} {
-		wg.Go(func() { said[i] = run(ctx, append([]string{postconf}, args...)...) })
+		wg.Go(func() { said[i] = run(ctx, slices.Concat([]string{postconf}, srv.instance, args)...) })
 	}
 	wg.Wait()
 	v := parsePostconf(said[0].stdout)
@@ -38,6 +42,9 @@ func (s System) postfix(ctx context.Context) (Server, bool) {
 	}
 	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], v["config_directory"], v["myhostname"]
 	srv.trust("mynetworks", lists(v["mynetworks"]))
+	if _, known := v["smtpd_relay_restrictions"]; known && letsIn(v["smtpd_relay_restrictions"]) && letsIn(v["smtpd_recipient_restrictions"]) {
+		srv.Open = "smtpd_relay_restrictions = " + v["smtpd_relay_restrictions"]
+	}
 	srv.Certs = postfixCerts(v)
 	srv.queueDir = cmp.Or(v["queue_directory"], "/var/spool/postfix")
 	srv.PID, srv.Running = s.alive(filepath.Join(srv.queueDir, "pid", "master.pid"), "master")
@@ -53,13 +60,15 @@ func (s System) postfixRuns(ctx context.Context, srv *Server) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	if postfix := s.look("postfix"); postfix != "" && srv.Complaint == "" && os.Getuid() == 0 && whole(s.file(srv.queueDir)) {
-		wg.Go(func() { srv.Complaint = complaints(run(ctx, postfix, "check"), "fatal:", "error:") })
+		wg.Go(func() {
+			srv.Complaint = complaints(run(ctx, slices.Concat([]string{postfix}, srv.instance, []string{"check"})...), "fatal:", "error:")
+		})
 	}
 	postqueue := s.look("postqueue")
 	if postqueue == "" {
 		return
 	}
-	o := run(ctx, postqueue, "-j")
+	o := run(ctx, slices.Concat([]string{postqueue}, srv.instance, []string{"-j"})...)
 	srv.Queue = parsePostqueue(o.stdout)
 	if o.err != nil {
 		srv.QueueErr = errors.New(firstLines(o.stderr, 1))
@@ -70,6 +79,21 @@ func (s System) postfixRuns(ctx context.Context, srv *Server) {
 func whole(queue string) bool {
 	for _, dir := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop", "pid", "private", "public", "saved", "trace"} {
 		if info, err := os.Stat(filepath.Join(queue, dir)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// letsIn tells whether a list of restrictions lets a stranger's mail to a stranger
+// pass: it comes to a bare permit, or to its end, before anything that refuses.
+// What needs a table or the network to be decided counts for nothing.
+func letsIn(restrictions string) bool {
+	for _, r := range lists(restrictions) {
+		switch r {
+		case "permit":
+			return true
+		case "reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination":
 			return false
 		}
 	}
