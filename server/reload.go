@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"slices"
 	"sync"
@@ -33,6 +35,9 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) (restart []stri
 		result := "ok"
 		if err != nil {
 			result = "failed"
+		}
+		if s.user != nil && errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: root's rights are gone since the start, only a restart can do that", err)
 		}
 		reloads.Add(1, result)
 	}()

@@ -8,6 +8,7 @@ import (
 	"mailsrv/codes"
 	"mailsrv/diag/report"
 	"mailsrv/server/config"
+	"mailsrv/server/privilege"
 )
 
 func init() { commands = append(commands, configCommand) }
@@ -61,6 +62,17 @@ func (a *app) loadConfig() (*config.Config, error) {
 		return c, nil
 	}
 	return nil, usagef("%w", problems)
+}
+
+// loadForChange is loadConfig for a command that changes what lies in the data
+// directory. Root does that as the directory's owner, so that a server that
+// runs as that user can read what was written.
+func (a *app) loadForChange() (*config.Config, error) {
+	c, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	return c, privilege.BecomeOwner(c.DataDir)
 }
 
 func (a *app) configCheck() error {

@@ -26,7 +26,7 @@ func domainCommand(a *app) *cobra.Command {
 	d := &domain{app: a}
 	with := func(do func(args []string) error) func(*cobra.Command, []string) error {
 		return func(_ *cobra.Command, args []string) error {
-			cfg, err := a.loadConfig()
+			cfg, err := a.loadForChange()
 			if err != nil {
 				return err
 			}

@@ -83,7 +83,7 @@ func by(command string) store.By {
 
 // localBox is the mailbox of a USER argument.
 func (a *app) localBox(command, arg string) (*config.Config, store.Box, error) {
-	cfg, err := a.loadConfig()
+	cfg, err := a.loadForChange()
 	if err != nil {
 		return nil, store.Box{}, err
 	}

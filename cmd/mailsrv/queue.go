@@ -31,7 +31,7 @@ func queueCommand(a *app) *cobra.Command {
 	q := &queueRun{app: a}
 	with := func(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) (err error) {
-			if q.cfg, err = a.loadConfig(); err != nil {
+			if q.cfg, err = a.loadForChange(); err != nil {
 				return err
 			}
 			for i := range args {

@@ -39,7 +39,7 @@ func userCommand(a *app) *cobra.Command {
 	// with opens the accounts before a command acts on its first argument.
 	with := func(do func(args []string) error) func(*cobra.Command, []string) error {
 		return func(_ *cobra.Command, args []string) error {
-			cfg, err := a.loadConfig()
+			cfg, err := a.loadForChange()
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,11 @@ import (
 // not do that to itself.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PRIVILEGE_TEST_DIR"); dir != "" {
-		if err := becomeNobody(dir); err != nil {
+		do := becomeNobody
+		if os.Getenv("PRIVILEGE_TEST_COMMAND") != "" {
+			do = beOwner
+		}
+		if err := do(dir); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -66,6 +70,14 @@ func becomeNobody(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "data", "late"), nil, 0o600)
 }
 
+// beOwner is a command of root on the data directory of nobody.
+func beOwner(dir string) error {
+	if err := BecomeOwner(filepath.Join(dir, "data")); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "data", "by-command"), nil, 0o600)
+}
+
 func TestBecomeAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can")
@@ -85,12 +97,14 @@ func TestBecomeAnotherUser(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "PRIVILEGE_TEST_DIR="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, command := range []string{"", "1"} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "PRIVILEGE_TEST_DIR="+dir, "PRIVILEGE_TEST_COMMAND="+command)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
-	for _, name := range []string{"data", "data/early", "data/late"} {
+	for _, name := range []string{"data", "data/early", "data/late", "data/by-command"} {
 		out, err := exec.Command("ls", "-ldn", filepath.Join(dir, name)).Output()
 		if fields := strings.Fields(string(out)); err != nil || len(fields) < 4 || fields[2] != nobody.Uid || fields[3] != nobody.Gid {
 			t.Errorf("%s, %v; want it to belong to %s", out, err, nobody.Uid)

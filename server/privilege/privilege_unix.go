@@ -116,3 +116,19 @@ func (u *User) Drop() error {
 
 // Root tells whether the process has root's rights.
 func Root() bool { return os.Geteuid() == 0 }
+
+// BecomeOwner makes root, who gives a command, act as the owner of the data
+// directory: what the command writes there is for a server that runs as that
+// user. For anybody else, and where there is no such folder yet, nothing changes.
+func BecomeOwner(dataDir string) error {
+	info, err := os.Stat(dataDir)
+	if err != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
+	}
+	owner := &User{name: fmt.Sprint("number ", st.Uid), uid: int(st.Uid), gid: int(st.Gid)}
+	return owner.become()
+}
