@@ -124,8 +124,8 @@ func (s *Maildirs) createTmp(box Box, name string) (safeio.File, error) {
 	return f, err
 }
 
-// Commit implements Incoming. All that can fail for want of space happens in
-// tmp, before the message appears anywhere.
+// Commit implements Incoming. What can fail for want of space happens in tmp,
+// before the message appears in any mailbox.
 func (m *incoming) Commit() error {
 	if m.done {
 		return errors.New("store: message ended already")
@@ -145,28 +145,21 @@ func (m *incoming) Commit() error {
 	return nil
 }
 
-// commitJournal has the message durable once, in the journal.
+// commitJournal has the message durable once, in the journal, and then makes
+// its files. The record comes first, so that a hundred sessions wait for one
+// sync; should the files fail, the message is refused, and a crash before the
+// next checkpoint may still bring it.
 func (m *incoming) commitJournal() error {
-	failures := m.s.journal.Failures()
-	m.s.turns <- struct{}{}
-	err := m.spread(false)
-	<-m.s.turns
+	e, err := m.s.journal.Append(&item{m.name, m.size, m.boxes}, *m.buf)
 	if err != nil {
-		return err
-	}
-	e, err := m.s.journal.Append(&item{m.name, m.size, m.boxes}, *m.buf, failures)
-	if err != nil {
-		// The file itself, then: written again, because only who has it open
-		// from the first octet to the sync learns of all that went wrong in
-		// between. Should the record come back all the same, it is the same
-		// message under the same name.
-		for _, box := range m.boxes {
-			_ = m.s.fs.Remove(m.s.tmp(box, m.name))
-		}
+		// The file itself, then. Should the record come back all the same, it
+		// is the same message under the same name.
 		return m.commitSynced()
 	}
 	m.s.turns <- struct{}{}
-	err = m.show(false)
+	if err = m.spread(false); err == nil {
+		err = m.show(false)
+	}
 	<-m.s.turns
 	m.s.journal.Placed(e, err == nil)
 	return err

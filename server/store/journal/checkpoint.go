@@ -113,7 +113,6 @@ func (j *Journal) settle(segments []*segment) error {
 func (j *Journal) suspect() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.failures.Add(1)
 	for _, s := range j.full {
 		s.doubt()
 	}

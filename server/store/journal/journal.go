@@ -99,22 +99,20 @@ type Journal struct {
 	live   map[string]int
 	since  time.Time // the first record in active
 
-	failures atomic.Uint64
-	placed   *placed
-	seq      atomic.Uint64 // of the last record
-	buf      []byte        // the writer's
-	nudge    chan struct{} // wakes the checkpointer from a pause
-	wg       sync.WaitGroup
+	placed *placed
+	seq    atomic.Uint64 // of the last record
+	buf    []byte        // the writer's
+	nudge  chan struct{} // wakes the checkpointer from a pause
+	wg     sync.WaitGroup
 }
 
 type request struct {
-	record   []byte // header and payload; the writer completes the header
-	item     Item
-	failures uint64
-	off      int64
-	entry    Entry
-	err      error
-	done     chan struct{}
+	record []byte // header and payload; the writer completes the header
+	item   Item
+	off    int64
+	entry  Entry
+	err    error
+	done   chan struct{}
 }
 
 // Entry is a record in the journal.
@@ -127,12 +125,10 @@ type Entry struct {
 const Headroom = recordHeader
 
 // Append makes a record durable. buf is Headroom octets, which Append
-// overwrites, and then the data. What has been done for the record already must
-// have begun after a call of Failures that returned failures. Without an error
-// the caller must call Placed when it has done what the record is for, or has
-// given up on it.
-func (j *Journal) Append(item Item, buf []byte, failures uint64) (Entry, error) {
-	r := &request{record: buf, item: item, failures: failures, done: make(chan struct{})}
+// overwrites, and then the data. Without an error the caller does what the
+// record is for, not before, and then calls Placed, also when it has given up.
+func (j *Journal) Append(item Item, buf []byte) (Entry, error) {
+	r := &request{record: buf, item: item, done: make(chan struct{})}
 	sumData(buf)
 	j.mu.Lock()
 	if j.closed {
@@ -145,10 +141,6 @@ func (j *Journal) Append(item Item, buf []byte, failures uint64) (Entry, error) 
 	<-r.done
 	return r.entry, r.err
 }
-
-// Failures counts the times that Settle has failed. What was written before
-// that and not synced may be lost, whatever a later sync says.
-func (j *Journal) Failures() uint64 { return j.failures.Load() }
 
 // Placed ends what Append began. done tells that a restore may take the
 // record for done.
@@ -324,9 +316,6 @@ func (j *Journal) writeSome(batch []*request) int {
 			s.entries = append(s.entries, entry{r.off, len(r.record), r.entry.seq, r.item})
 			s.pending++
 			j.live[r.item.Key()]++
-			if r.failures != j.failures.Load() {
-				s.doubt()
-			}
 		}
 		close(r.done)
 	}
