@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,35 +174,39 @@ func TestGroupCommit(t *testing.T) {
 	b := &book{}
 	j := open(t, options(p, disk.Root, b))
 	mustAdd(t, j, true, "first")
-	var mu sync.Mutex
-	syncs := 0
-	hold, held := make(chan struct{}), make(chan struct{})
+	const n = 50
+	syncs := 0 // the steps come one at a time
+	held := make(chan struct{})
 	p.Steps(func(op, path string) error {
-		if op == "sync" && strings.HasPrefix(filepath.Base(path), prefix) {
-			mu.Lock()
-			defer mu.Unlock()
-			if syncs++; syncs == 1 {
-				close(held)
+		if op != "sync" {
+			return nil
+		}
+		if syncs++; syncs == 1 {
+			close(held)
+			for gathered := 0; gathered < n; runtime.Gosched() {
+				j.mu.Lock()
+				gathered = len(j.queue)
+				j.mu.Unlock()
 			}
 		}
 		return nil
 	})
 	var wg sync.WaitGroup
-	// The writer is kept busy with a record that has to wait for its own step.
-	wg.Go(func() { <-hold; _ = add(j, "second", true) })
-	j.mu.Lock() // nobody can enqueue or write
-	close(hold)
-	const n = 50
-	for i := range n {
+	for i := range n + 1 {
 		wg.Go(func() {
 			if err := add(j, fmt.Sprint("record ", i), true); err != nil {
 				t.Error(err)
 			}
 		})
+		if i == 0 {
+			<-held
+		}
 	}
-	j.mu.Unlock()
-	<-held
 	wg.Wait()
+	p.Steps(nil)
+	if syncs != 2 { // of the first alone, and of all that gathered meanwhile
+		t.Errorf("%d syncs for %d records", syncs, n+1)
+	}
 	for i := range 500 {
 		mustAdd(t, j, true, strings.Repeat("x", 200)+fmt.Sprint(i))
 	}
@@ -209,10 +214,10 @@ func TestGroupCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, err := p.ReadNames(filepath.Join(disk.Root, "journal"))
-	if want := []string{"placed", "segment-1", "segment-2", "segment-3"}; err != nil || !slices.Equal(names, want) {
-		t.Errorf("journal holds %q, %v; want %q", names, err, want)
+	if err != nil || len(names) < 2 || len(names) > 4 || names[0] != "placed" {
+		t.Errorf("journal holds %q, %v; want placed and up to three segments", names, err)
 	}
-	if b.settled != 1+1+n+500 {
+	if b.settled != 1+n+1+500 {
 		t.Errorf("%d records settled", b.settled)
 	}
 }
