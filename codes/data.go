@@ -42,6 +42,8 @@ var (
 	noticesData string
 	//go:embed data/sentences.txt
 	sentencesData string
+	//go:embed data/programs.toml
+	programsData string
 	//go:embed data/clients.txt
 	clientsData string
 	//go:embed data/findings-checkmx.toml

@@ -298,6 +298,9 @@ func (f *facts) diagnoses(cs []candidate, lang codes.Lang) []Diagnosis {
 		if d.Who == codes.YourProvider && f.ownWords() {
 			d.Who = codes.YourServer // who reads a server's log runs the server
 		}
+		if way := f.wayTo(c.cause, lang); way != "" {
+			d.Fixes = append(d.Fixes, diag.Fix{Text: way})
+		}
 		for _, s := range steps {
 			d.Fixes = append(d.Fixes, diag.Fix{Text: s})
 		}
@@ -305,6 +308,25 @@ func (f *facts) diagnoses(cs []candidate, lang codes.Lang) []Diagnosis {
 		out = append(out, d)
 	}
 	return out
+}
+
+// wayTo is where in the mail program of a dialog the setting stands that a cause
+// is mended in. The classic form of a dialog, with its account, server and error
+// number in one sentence, is Outlook Express's when nothing names the program.
+func (f *facts) wayTo(cause string, lang codes.Lang) string {
+	if f.kind != KindDialog {
+		return ""
+	}
+	if f.program == nil {
+		folded := codes.Fold(cut(f.text, maxDialog))
+		if f.program = codes.ProgramOf(folded); f.program == nil && f.ctx.Account != "" && strings.HasPrefix(f.ctx.ErrorNumber, "0x800CCC") && len(f.quoted) > 4 {
+			f.program = codes.ProgramOf("outlook express")
+		}
+		if f.program == nil {
+			f.program = &codes.Program{}
+		}
+	}
+	return f.program.Way(cause, lang)
 }
 
 // ownWords tells a log line in which the server speaks of itself, and no other

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mailsrv/codes"
 )
 
 // facts is what the readers found in one input, or in one line of a log.
@@ -23,7 +25,8 @@ type facts struct {
 	cause   string   // what mailsrv's own notice gives as the cause of these facts
 	reason  string   // the bounce reason of the recipient these facts are about
 	tool    map[string][]string
-	near    string // a single word that looks like a code but is none we know
+	program *codes.Program // the mail program that shows the dialog; empty when it is not known
+	near    string         // a single word that looks like a code but is none we know
 
 	judgement []candidate // see candidates
 	judged    bool

@@ -68,12 +68,16 @@ func TestPageFurniture(t *testing.T) {
 func TestEvidenceAsWritten(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"The Connection To The Server WAS Reset while sending", "Connection To The Server WAS Reset"},
+		{"サーバーに接続できませんでした", "に接続できませんでした"},
 		{"ｻｰﾊﾞｰ に 接続できませんでした。ユーザー名またはパスワードが正しくありません。", "ユーザー名またはパスワードが正しくありません"},
 		{"メール サーバーへ\nログオンできませんでした", "ログオンできませんでした"},
 	} {
 		var got []string
 		for _, d := range Explain([]byte(tt.in), codes.Japanese).Diagnosis {
 			got = append(got, d.Evidence...)
+		}
+		if slices.ContainsFunc(got, func(e string) bool { return strings.HasPrefix(e, "ー") }) {
+			t.Errorf("%q: evidence begins within a word: %q", tt.in, got)
 		}
 		if !slices.ContainsFunc(got, func(e string) bool {
 			return strings.Contains(e, tt.want) || strings.Contains(tt.want, e) && len(e) > 20
@@ -110,6 +114,31 @@ func TestRelayingLeads(t *testing.T) {
 		r := Explain([]byte("受信者の 1 人がサーバーによって拒否されたため、メッセージを送信できませんでした。 サーバーの応答 : '"+reply+"', ポート : 25, サーバー エラー : 553, エラー番号 : 0x800CCC79"), codes.Japanese)
 		if got := r.Diagnosis[0].Cause; got != "relay-denied" {
 			t.Errorf("%q leads to %s", reply, got)
+		}
+	}
+}
+
+// Who must change a setting is told where it stands in the program that shows
+// the message, in both languages.
+func TestStepsOfTheProgram(t *testing.T) {
+	for _, tt := range []struct{ in, en, ja string }{
+		{"Windows Live Mail Error ID: 0x800CCC92 Server: 'pop.example.com' Server Response: -ERR login failed", "Windows Live Mail", "Windows Live メール"},
+		{"Unable to authenticate to Outgoing server (SMTP) smtp.example.com.", "Thunderbird", "Thunderbird"},
+		{"送信 (SMTP) サーバー smtp.example.jp の認証に失敗しました。", "Thunderbird", "Thunderbird"},
+		{"Cannot Get Mail. The user name or password for “imap.example.com” is incorrect.", "iPhone", "iPhone"},
+		{"アカウント : 'a', サーバー : 'pop.example.jp', プロトコル : POP3, ポート : 110, セキュリティ (SSL) : なし, ソケット エラー : 10061, エラー番号 : 0x800CCC0E", "Outlook Express", "Outlook Express"},
+		{"Task 'a@example.com - Receiving' reported error (0x800CCC92): 'Your e-mail server rejected your login.'", "Outlook (classic)", "Outlook (クラシック)"},
+	} {
+		en, ja := Explain([]byte(tt.in), codes.English).Diagnosis[0], Explain([]byte(tt.in), codes.Japanese).Diagnosis[0]
+		if !strings.Contains(en.Fixes[0].Text, tt.en) || !strings.HasPrefix(en.Fixes[0].Text, "Where to look in ") || !strings.HasPrefix(ja.Fixes[0].Text, tt.ja) {
+			t.Errorf("%q: %q, %q", tt.in, en.Fixes[0].Text, ja.Fixes[0].Text)
+		}
+	}
+	for _, in := range []string{"550 5.1.1 User unknown", "Nov 20 03:11:01 mx postfix/smtpd[8]: warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x"} {
+		for _, fix := range Explain([]byte(in), codes.English).Diagnosis[0].Fixes {
+			if strings.HasPrefix(fix.Text, "Where to look") {
+				t.Errorf("%q: %q", in, fix.Text)
+			}
 		}
 	}
 }
