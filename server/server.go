@@ -153,6 +153,11 @@ func connLimits(c *config.Config) conn.Limits {
 // prepare reads what a configuration names and changes nothing yet.
 func (s *Server) prepare(cfg *config.Config) (*state, error) {
 	st := &state{cfg: cfg, accounts: account.Open(cfg.DataDir, cfg.Domains)}
+	for _, n := range cfg.Relay.Networks {
+		if config.HoldsStrangers(n) && cfg.Relay.Allow {
+			s.log.Warn("open relay: strangers may send to strangers through this server", "setting", "relay.networks", "network", n.String())
+		}
+	}
 	if old := s.state.Load(); old == nil {
 		st.guard = account.NewGuard(st.accounts, cfg.Relay.Networks, s.log)
 	} else {

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"mailsrv/probes/port/porttest"
 )
 
 func TestMain(m *testing.M) {
@@ -43,17 +41,9 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! freeports")
 	}
-	var held []net.Listener
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := porttest.Free()
 		ts.Check(err)
-		held = append(held, l)
-		_, port, _ := strings.Cut(l.Addr().String(), ":")
 		ts.Setenv(name, port)
-	}
-	for _, l := range held {
-		if err := l.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
 	}
 }

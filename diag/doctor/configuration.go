@@ -52,8 +52,6 @@ func (c *Case) elsewhere(p config.Problem) bool {
 		return c.runs("hostname") && len(judgeHostname(c.Config.Hostname, c.Config.Open())) > 0
 	case "domains":
 		return c.runs("domains") && bareAddress(unquoted(p.Value))
-	case "relay.networks":
-		return c.runs("relay") && slices.ContainsFunc(c.Config.Relay.Networks, coversInternet) // relay.open
 	case "auth.mechanisms":
 		return c.runs("auth") && (p.Value == "[]" || unsupported(p) != "")
 	}

@@ -10,14 +10,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -244,21 +242,6 @@ func (w *world) internetAt(port, zone string, lines ...string) {
 	ours := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
 	w.opt.addresses = &ours
 	w.opt.Timeout = 3 * time.Second
-}
-
-// freePort is a port that is free on all addresses, and not one of those that
-// the system gives away by itself meanwhile.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		port := strconv.Itoa(12000 + mathrand.IntN(18000))
-		if l, err := net.Listen("tcp", ":"+port); err == nil {
-			must(t, l.Close())
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // healthyDomain is a zone with which nobody finds fault.

@@ -16,6 +16,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/probes/port/porttest"
 	"mailsrv/server/store"
 )
 
@@ -84,12 +85,17 @@ func other(t *testing.T, env ...string) (string, int) {
 // freeAddr is an address of loopback that is free now.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return "127.0.0.1:" + freePort(t)
+}
+
+// freePort is a port that is free on all addresses.
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := porttest.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return port
 }
 
 func write(t *testing.T, path, content string) string {

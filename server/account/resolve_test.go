@@ -26,15 +26,15 @@ func TestResolve(t *testing.T) {
 	for _, a := range [][2]string{{"taro", "example.com"}, {"hanako", "example.com"}, {"jiro", "example.com"}, {"taro", "example.jp"}} {
 		mustAdd(t, d, a[0], a[1])
 	}
-	for address, targets := range map[string]string{
-		"sales@example.com": "taro@example.com x@example.net",
-		"all@example.com":   "sales@example.com hanako@example.com taro@example.com",
-		"away@example.com":  "Mixed.Case@Example.NET",
-		"*@example.jp":      "taro@example.com",
+	for _, forward := range [][2]string{
+		{"sales@example.com", "taro@example.com x@example.net"},
+		{"all@example.com", "sales@example.com hanako@example.com taro@example.com"},
+		{"away@example.com", "Mixed.Case@Example.NET"},
+		{"*@example.jp", "taro@example.com"},
 	} {
-		name, domain, _ := SplitAddress(address)
-		if err := setForward(d, name, domain, targets); err != nil {
-			t.Fatalf("%s: %v", address, err)
+		name, domain, _ := SplitAddress(forward[0])
+		if err := setForward(d, name, domain, forward[1]); err != nil {
+			t.Fatalf("%s: %v", forward[0], err)
 		}
 	}
 	// A mailbox that is forwarded: with a copy, and without.

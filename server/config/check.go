@@ -52,24 +52,25 @@ func (l *loader) missing() Problems {
 	return append(ps, l.outgoing()...)
 }
 
-// openRelay finds networks so wide that strangers are in them.
+// HoldsStrangers tells that a network is wider than any single owner's: who
+// trusts it has an open relay.
+func HoldsStrangers(n netip.Prefix) bool {
+	if n.Addr().Is6() {
+		return n.Bits() < 16
+	}
+	return n.Bits() < 8
+}
+
+// openRelay finds rules that would open relaying to strangers. relay.networks is
+// not refused: the server's log and doctor say what it does.
 func (l *loader) openRelay() (ps Problems) {
-	tooWide := func(line int, key string, nets []netip.Prefix) {
-		for _, n := range nets {
-			least := 8
-			if n.Addr().Is6() {
-				least = 16
-			}
-			if n.Bits() < least {
-				ps = append(ps, Problem{Kind: BadValue, Line: line, Key: key, Value: quoted(n.String()),
-					Message: fmt.Sprintf("makes an open relay: so wide a network holds strangers; at least /%d, and best only your own", least)})
+	for _, c := range l.c.Relay.Clients {
+		for _, n := range c.Networks {
+			if HoldsStrangers(n) {
+				ps = append(ps, Problem{Kind: BadValue, Line: c.Line, Key: "relay.client", Value: quoted(n.String()),
+					Message: "makes an open relay: so wide a network holds strangers; at least /8 (IPv6: /16), and best only your own"})
 			}
 		}
-	}
-	v := l.places["relay.networks"]
-	tooWide(v.line, "relay.networks", l.c.Relay.Networks)
-	for _, c := range l.c.Relay.Clients {
-		tooWide(c.Line, "relay.client", c.Networks)
 	}
 	return ps
 }

@@ -80,7 +80,6 @@ func TestRuleMistakes(t *testing.T) {
 		"automatic backup":   {"[relay]\nbackup_mx = true\n", "lists the domains"},
 		"automatic backup 2": {"[relay]\nbackup_mx = \"auto\"\n", "lists the domains"},
 		"no network":         {"[[relay.client]]\nsenders = [\"example.com\"]\n", "mailsrv.toml:5: relay.client: needs networks"},
-		"everybody":          {"[relay]\nnetworks = [\"0.0.0.0/0\"]\n", `mailsrv.toml:6: relay.networks = "0.0.0.0/0": makes an open relay`},
 		"every client":       {"[[relay.client]]\nnetworks = [\"::/0\"]\n", "makes an open relay"},
 		"old wildcard":       {"[[relay.client]]\nnetworks = [\"192.168.1.*\"]\n", `did you mean: "192.168.1.0/24"`},
 		"window":             {"[relay]\npop_before_smtp = \"2d\"\n", "must be from 0s to 1d"},
