@@ -66,7 +66,7 @@ func TestOS(t *testing.T) {
 	if free, readOnly, ok := o.Room(dir); ok && (free == 0 || readOnly) {
 		t.Errorf("Room: %d, read-only %v", free, readOnly)
 	}
-	if o.Machine(dir) != o.Machine(dir) {
-		t.Error("Machine changes")
+	if first, again := o.Machine(dir), o.Machine(dir); first != again {
+		t.Errorf("Machine changes from %q to %q", first, again)
 	}
 }
