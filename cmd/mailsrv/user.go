@@ -15,7 +15,6 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
-	"mailsrv/server/quota"
 	"mailsrv/server/store"
 )
 
@@ -357,7 +356,7 @@ func (u *user) show(arg string) error {
 	}{listed: listedOf(a), Aliases: leadingTo(all, a.Address()), File: u.accounts.File(name, domain)}
 	if a.Mailbox {
 		doc.Mailbox = store.Dir(u.cfg.DataDir, box)
-		doc.Quota = quota.New(u.cfg.DataDir, u.cfg.Mailbox.Quota).Limit(a)
+		doc.Quota = a.Limit(u.cfg.Mailbox.Quota)
 		m, err := openStore(u.cfg).Open(box, by("mailsrv user show"))
 		if err != nil {
 			return &exitError{exitFailed, err}

@@ -10,7 +10,6 @@ import (
 	"mailsrv/diag/report"
 	"mailsrv/server/account"
 	"mailsrv/server/config"
-	"mailsrv/server/quota"
 	"mailsrv/server/store"
 )
 
@@ -150,8 +149,8 @@ func (u *user) quota(arg string, to []string) error {
 	if err != nil {
 		return refused(address, err)
 	}
-	limit := quota.New(u.cfg.DataDir, u.cfg.Mailbox.Quota).Limit(a)
-	used, err := quota.Count(u.cfg.DataDir, store.Box{Name: name, Domain: domain})
+	limit := a.Limit(u.cfg.Mailbox.Quota)
+	used, err := store.Octets(u.cfg.DataDir, store.Box{Name: name, Domain: domain})
 	if err != nil {
 		return &exitError{exitFailed, err}
 	}

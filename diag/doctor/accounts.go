@@ -45,6 +45,7 @@ func accounts(ctx context.Context, c *Case) []diag.Finding {
 	}
 	out = append(out, c.required(all)...)
 	out = append(out, c.forwards(all)...)
+	out = append(out, c.quotas(ctx, all)...)
 	out = append(out, c.guessable(ctx, all)...)
 	return append(out, c.orphans(all, damaged)...)
 }

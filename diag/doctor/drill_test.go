@@ -188,6 +188,12 @@ func (w *world) smartHost(script string, cfg *tls.Config, login bool) {
 	}
 }
 
+// filled lets each mailbox have 1000 octets, and puts a message of n into one.
+func (w *world) filled(n int) {
+	w.tables = "[mailbox]\nquota = \"1000B\"\n"
+	w.ready = func() { fill(w.t, w.files, "postmaster", n) }
+}
+
 func (w *world) account(name string, change func(*account.Files)) {
 	cfg, _ := config.Load(w.files.config)
 	accounts := account.Open(cfg.DataDir, cfg.Domains)
@@ -602,6 +608,8 @@ var drills = []drill{
 	{"accounts", "guessable password", "account.password_guessable", func(w *world) {
 		w.ready = func() { withPassword(w.t, w.files, "taro", "taro") }
 	}},
+	{"accounts", "mailbox is full", "account.quota_full", func(w *world) { w.filled(1000) }},
+	{"accounts", "mailbox is nearly full", "account.quota_near", func(w *world) { w.filled(900) }},
 	{"accounts", "damaged account", "account.store_damaged", func(w *world) {
 		w.ready = func() {
 			w.account("taro", func(a *account.Files) { write(w.t, a.File("taro", "example.com"), "{") })

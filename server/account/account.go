@@ -40,6 +40,18 @@ const Unlimited = -1
 // Address is the mail address, "user@example.com".
 func (a Account) Address() string { return a.Name + "@" + a.Domain }
 
+// Limit is how large a's mailbox may become in octets, 0 without limit; usual is
+// the configuration's quota.
+func (a Account) Limit(usual int64) int64 {
+	switch a.Quota {
+	case Unlimited:
+		return 0
+	case 0:
+		return usual
+	}
+	return a.Quota
+}
+
 // takes tells whether mail for a stays in a's mailbox.
 func (a Account) takes() bool { return a.Mailbox && (len(a.Forward) == 0 || a.Keep) }
 

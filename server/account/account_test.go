@@ -372,3 +372,11 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestLimit(t *testing.T) {
+	for _, tt := range []struct{ usual, own, want int64 }{{0, 0, 0}, {5, 0, 5}, {5, 7, 7}, {0, 7, 7}, {5, Unlimited, 0}} {
+		if got := (Account{Quota: tt.own}).Limit(tt.usual); got != tt.want {
+			t.Errorf("usual %d, own %d: %d, want %d", tt.usual, tt.own, got, tt.want)
+		}
+	}
+}

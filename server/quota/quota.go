@@ -1,15 +1,9 @@
-// Package quota knows how full mailboxes are. It adds up the sizes that stand in
-// the names of a Maildir's files, and counts on from there: a mailbox is read
-// again after a while, and before anybody is told that it is full.
+// Package quota knows how full mailboxes are. It asks the store how large they
+// are, and counts on from there: a mailbox is read again after a while, and
+// before anybody is told that it is full.
 package quota
 
 import (
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,15 +40,7 @@ func New(dataDir string, usual int64) *Meter {
 }
 
 // Limit is an account's quota in octets; 0 is no limit.
-func (m *Meter) Limit(a account.Account) int64 {
-	switch {
-	case a.Quota == account.Unlimited:
-		return 0
-	case a.Quota > 0:
-		return a.Quota
-	}
-	return m.usual
-}
+func (m *Meter) Limit(a account.Account) int64 { return a.Limit(m.usual) }
 
 func boxOf(a account.Account) store.Box { return store.Box{Name: a.Name, Domain: a.Domain} }
 
@@ -100,7 +86,7 @@ func (m *Meter) Added(a account.Account, octets int64) (warn bool, used, limit i
 	if r != nil && time.Since(r.counted) < recount {
 		r.octets += octets
 	} else {
-		n, err := Count(m.dataDir, box) // the message is in there
+		n, err := store.Octets(m.dataDir, box) // the message is in there
 		if err != nil {
 			return false, 0, limit
 		}
@@ -126,7 +112,7 @@ func (m *Meter) used(box store.Box, age time.Duration) (int64, error) {
 	if r != nil && time.Since(r.counted) < age {
 		return r.octets, nil
 	}
-	n, err := Count(m.dataDir, box)
+	n, err := store.Octets(m.dataDir, box)
 	if err != nil {
 		return 0, err
 	}
@@ -136,40 +122,4 @@ func (m *Meter) used(box store.Box, age time.Duration) (int64, error) {
 	}
 	r.octets, r.counted = n, time.Now()
 	return n, nil
-}
-
-// Count adds up the messages of a mailbox, in octets as they lie on the disk.
-func Count(dataDir string, box store.Box) (total int64, err error) {
-	for _, part := range []string{"new", "cur"} {
-		dir := filepath.Join(store.Dir(dataDir, box), "Maildir", part)
-		entries, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		for _, e := range entries {
-			if n, ok := sizeIn(e.Name()); ok {
-				total += n
-			} else if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-				total += info.Size()
-			}
-		}
-	}
-	return total, nil
-}
-
-// sizeIn reads ",S=4321" in a file name.
-func sizeIn(name string) (int64, bool) {
-	_, rest, ok := strings.Cut(name, ",S=")
-	if !ok {
-		return 0, false
-	}
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	n, err := strconv.ParseInt(rest[:end], 10, 64)
-	return n, err == nil
 }

@@ -27,28 +27,6 @@ func put(t *testing.T, dataDir, part, name string, n int) {
 	}
 }
 
-func TestCount(t *testing.T) {
-	dir := t.TempDir()
-	if n, err := Count(dir, store.Box{Name: "nobody", Domain: "example.com"}); n != 0 || err != nil {
-		t.Errorf("no mailbox: %d, %v", n, err)
-	}
-	put(t, dir, "new", "1.M1.host,S=100,W=100", 1) // the name is believed
-	put(t, dir, "cur", "2.M1.host,S=20:2,S", 1)
-	put(t, dir, "cur", "3.M1.host:2,", 3) // no size in the name
-	put(t, dir, "tmp", "4.M1.host,S=1000", 1)
-	if n, err := Count(dir, store.Box{Name: "taro", Domain: "example.com"}); n != 123 || err != nil {
-		t.Errorf("%d, %v; want 123", n, err)
-	}
-}
-
-func TestLimit(t *testing.T) {
-	for _, tt := range []struct{ usual, own, want int64 }{{0, 0, 0}, {5, 0, 5}, {5, 7, 7}, {0, 7, 7}, {5, account.Unlimited, 0}} {
-		if got := New("", tt.usual).Limit(account.Account{Quota: tt.own}); got != tt.want {
-			t.Errorf("usual %d, own %d: %d, want %d", tt.usual, tt.own, got, tt.want)
-		}
-	}
-}
-
 func TestFillsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
