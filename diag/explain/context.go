@@ -205,6 +205,49 @@ func (f *facts) addresses() {
 			f.ctx.Sender = a
 		}
 	}
+	if f.ctx.Account == "" && f.event == nil {
+		f.ctx.Account = addressBehind(cut(f.text, maxDialog), accountWords)
+	}
+	f.replyAddresses()
+	if f.ctx.Recipient == "" && f.ctx.Sender == "" && f.event == nil {
+		f.ctx.Recipient = f.onlyAddress()
+	}
+}
+
+// onlyAddress returns the recipient of a text that speaks of one without a label:
+// the only address in it, the account's own aside.
+func (f *facts) onlyAddress() string {
+	s := cut(f.text, maxDialog)
+	low := strings.ToLower(s)
+	if longProse(s) || !slices.ContainsFunc(recipientWords, func(w string) bool { return strings.Contains(low, w) }) {
+		return ""
+	}
+	only := ""
+	for at := 0; ; {
+		i := strings.IndexByte(s[at:], '@')
+		if i < 0 {
+			return only
+		}
+		i += at
+		at = i + 1
+		a := addressIn(s[max(0, i-maxLocalPart):])
+		if from := strings.Index(s[max(0, i-maxLocalPart):], a); a == "" || max(0, i-maxLocalPart)+from > i {
+			continue
+		}
+		j := strings.IndexByte(a, '@')
+		own := i+len(a)-j <= len(s) && strings.HasPrefix(s[i+len(a)-j:], " - ") // "Task 'a@example.com - Sending'"
+		switch {
+		case own, !isHost(a[j+1:]), strings.EqualFold(a, f.ctx.Account), strings.EqualFold(a, only):
+		case only != "":
+			return ""
+		default:
+			only = a
+		}
+	}
+}
+
+// replyAddresses takes the address that the server's reply names.
+func (f *facts) replyAddresses() {
 	r := f.reply
 	low := strings.ToLower(r)
 	addr := addressIn(r)
@@ -225,6 +268,9 @@ func (f *facts) addresses() {
 
 // recipientWords announce the address a message was for, in running text.
 var recipientWords = []string{"recipient", "recipients", "empfänger", "empfängers", "destinataire", "destinatario", "destinatário", "宛先", "受信者", "受信者のアドレス", "宛先のアドレス", "宛先アドレス", "收件人", "收件者"}
+
+// accountWords announce the address an account is known by.
+var accountWords = []string{"account", "アカウント", "konto", "compte", "cuenta", "conta", "帐户", "账户", "帳戶"}
 
 // senderWords announce the address a message came from.
 var senderWords = []string{"sender address", "sender", "from address", "absenderadresse", "absender", "l'adresse de l'expéditeur", "l'expéditeur", "expéditeur", "remitente", "mittente", "remetente", "送信者", "送信者のアドレス", "差出人", "差出人アドレス", "差出人のアドレス", "发件人", "发件人地址", "寄件者"}
@@ -275,7 +321,7 @@ func protocolOf(v string) string {
 // protocolWord names the protocol a text speaks of, if it is one only.
 func protocolWord(s string) string {
 	s = strings.ToUpper(cut(s, maxDialog))
-	for _, form := range []string{"(%)", "% PORT", "%-SERVER", "% SERVER", "% ERROR", "%サーバ", "% サーバ"} {
+	for _, form := range []string{"(%)", "% PORT", "%-SERVER", "% SERVER", "SERVER %", "SERVEUR %", "SERVIDOR %", "% SERVICE", "% ERROR", "%サーバ", "% サーバ"} {
 		found := ""
 		for _, p := range [][2]string{{"SMTP", "SMTP"}, {"POP3", "POP3"}, {"POP", "POP3"}, {"IMAP", "IMAP"}, {"IMAP4", "IMAP"}} {
 			if strings.Contains(s, strings.ReplaceAll(form, "%", p[0])) {

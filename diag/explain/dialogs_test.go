@@ -49,7 +49,7 @@ func dialogs(t testing.TB) []dialog {
 
 func TestDialogs(t *testing.T) {
 	ds := dialogs(t)
-	if len(ds) < 700 {
+	if len(ds) < 1100 {
 		t.Fatalf("only %d dialogs", len(ds))
 	}
 	for _, d := range ds {

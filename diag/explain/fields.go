@@ -57,11 +57,13 @@ var labels = sync.OnceValue(func() labelTable {
 	return t
 })
 
-// endOf returns the longest label that flat ends with, and its length.
-func (t labelTable) endOf(flat []byte) (name string, n int) {
+// endOf returns the longest label that flat ends with and that may begin where
+// it does in s, and its length: behind "gsmtp" and a line end "Server" is the
+// label, not "smtp Server".
+func (t labelTable) endOf(s string, flat []byte, at []int) (name string, n int) {
 	for _, n := range t.lengths {
 		if n <= len(flat) {
-			if name, ok := t.byText[string(flat[len(flat)-n:])]; ok {
+			if name, ok := t.byText[string(flat[len(flat)-n:])]; ok && labelBoundary(s, at[len(flat)-n]) {
 				return name, n
 			}
 		}
@@ -144,7 +146,11 @@ func findMarks(s string) []mark {
 				out = append(out, m)
 			}
 		}
-		for !loose && p+sep < len(flat) && (flat[p+sep] == ':' || flat[p+sep] == '=') {
+		dash := flat[p] == '-' && spaced(s, at[p]) // "Socket error - 11001"
+		if dash {
+			sep = 1
+		}
+		for !loose && !dash && p+sep < len(flat) && (flat[p+sep] == ':' || flat[p+sep] == '=') {
 			sep++
 		}
 		if sep == 0 && !loose {
@@ -152,11 +158,11 @@ func findMarks(s string) []mark {
 			continue
 		}
 		label := flat[:p]
-		name, n := table.endOf(label)
+		name, n := table.endOf(s, label, at)
 		for _, verb := range copulas {
 			if name == "" && loose && bytes.HasSuffix(label, []byte(verb)) {
 				label = label[:len(label)-len(verb)]
-				name, n = table.endOf(label)
+				name, n = table.endOf(s, label, at)
 			}
 		}
 		if name != "" {
@@ -165,13 +171,30 @@ func findMarks(s string) []mark {
 			m := mark{name: name, from: from, to: last + size, value: at[p+sep], loose: loose}
 			apostrophe := loose && m.value == m.to && s[last] < utf8.RuneSelf // "host's"
 			assignment := name == "response" && !loose && flat[p] == '='      // reply=$(...)
-			if labelBoundary(s, from) && !apostrophe && !assignment {
+			prose := dash && !firstOfLine(s, from)
+			m.loose = m.loose || dash && !telling[name]
+			if !apostrophe && !assignment && !prose {
 				out = append(out, m)
 			}
 		}
 		p += max(1, sep)
 	}
 	return out
+}
+
+// telling are the fields whose values tell by themselves whether they are one: a
+// dash before them is as good as a colon.
+var telling = map[string]bool{"protocol": true, "port": true, "tls": true, "server_error": true, "socket_error": true, "error_number": true}
+
+// spaced tells whether a dash stands apart from the words around it.
+func spaced(s string, i int) bool {
+	return i > 0 && s[i-1] == ' ' && i+1 < len(s) && s[i+1] == ' '
+}
+
+// firstOfLine tells whether only blanks stand before i in its line.
+func firstOfLine(s string, i int) bool {
+	before := strings.TrimRight(s[:i], " \t")
+	return before == "" || before[len(before)-1] == '\n'
 }
 
 // copulas may stand between a label and a quoted value: "The sender's address
@@ -181,14 +204,14 @@ var copulas = []string{"は", "is", "was", "ist", "war", "lautet", "est", "étai
 // numberMark takes the number at flat[p] as the value of the label right before
 // it, where only an error number can stand there: 10061 behind "socket error".
 func numberMark(s string, table labelTable, flat []byte, at []int, p int) (mark, bool) {
-	name, n := table.endOf(flat[:p])
+	name, n := table.endOf(s, flat[:p], at)
 	if name != "socket_error" {
 		return mark{}, false
 	}
 	v := leadingNumber(s[at[p]:])
 	from, last := at[p-n], at[p-1]
 	_, size := utf8.DecodeRuneInString(s[last:])
-	if !socketRange(v) || !labelBoundary(s, from) {
+	if !socketRange(v) {
 		return mark{}, false
 	}
 	return mark{name: name, from: from, to: last + size, value: at[p]}, true

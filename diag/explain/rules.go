@@ -75,6 +75,10 @@ var combinations = []combination{
 		[]condition{port(25), tls(true), not(saysReply), anyOf(hasCode("0x800CCC1A"), hasCode("0x800CCC0F"), hasCode("0x800CCC19"), hasCode("0x800CCC0B"), socket(10053, 10054))}},
 	{"port and TLS fit, but the handshake failed", "tls-version", 0.75,
 		[]condition{hasCode("0x800CCC1A"), port(465, 993, 995), tls(true)}},
+	{"the mail program wants TLS, and the server does not know the command", "tls-mismatch", 0.90,
+		[]condition{hasCode("0x800CCC7D"), anyOf(hasCode("500"), hasCode("502"), hasCode("503"), hasCode("504"))}},
+	{"access denied while a message is handed over to be sent", "sender-rejected", 0.64,
+		[]condition{hasCode("0x80070005"), hasRecipient, not(saysReply)}},
 	{"no such user is said of the sender", "sender-rejected", 0.96,
 		[]condition{saysCause("user-unknown"), anyOf(hasCode("0x800CCC78"), hasCode("5.1.7"), hasCode("5.1.8"), hasCode("4.1.7"), hasCode("4.1.8"))}},
 	{"a malformed address, and it is the sender's", "sender-rejected", 0.955,
@@ -183,6 +187,8 @@ func notCauses(causes ...string) condition {
 
 // popReply holds for the refusal of a POP3 server, which knows no recipients.
 func popReply(f *facts) (string, bool) { return "", strings.HasPrefix(f.reply, "-ERR") }
+
+func hasRecipient(f *facts) (string, bool) { return f.ctx.Recipient, f.ctx.Recipient != "" }
 
 func saysReply(f *facts) (string, bool) { return f.reply, f.reply != "" }
 
