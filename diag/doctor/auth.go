@@ -34,6 +34,7 @@ func auth(ctx context.Context, c *Case) []diag.Finding {
 			out = append(out, diag.New("auth.test_exemption", n.String(), diag.Evidence{"network": n.String()}))
 		}
 	}
+	out = append(out, c.popBeforeSMTP()...)
 	_, smtp := c.listener(config.SMTP)
 	_, submission := c.listener(config.Submission, config.Submissions)
 	if smtp && !submission {

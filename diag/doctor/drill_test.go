@@ -497,6 +497,14 @@ var drills = []drill{
 	}},
 	{"AUTH", "no mechanism", "auth.no_mechanism", func(w *world) { w.tables = "[auth]\nmechanisms = []\n" }},
 	{"AUTH", "CRAM-MD5", "auth.mechanism_unsupported", func(w *world) { w.tables = "[auth]\nmechanisms = [\"PLAIN\", \"CRAM-MD5\"]\n" }},
+	{"AUTH", "POP before SMTP without POP3", "auth.pop_before_smtp_no_effect", func(w *world) {
+		delete(w.listen, config.POP3)
+		w.tables = "[relay]\npop_before_smtp = \"10m\"\n"
+	}},
+	{"AUTH", "POP before SMTP for seconds", "auth.pop_before_smtp_no_effect", func(w *world) {
+		w.serve = true
+		w.tables = "[relay]\npop_before_smtp = \"30s\"\n"
+	}},
 
 	// TLS
 	{"TLS", "certificate file is missing", "cert.file_missing", func(w *world) { w.tables = "[tls]\ncert = \"no.pem\"\nkey = \"no.key\"\n" }},

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,6 +161,36 @@ func TestAuth(t *testing.T) {
 			}
 			if d := cmp.Diff(tt.notes, idsOf(notes, diag.Info)); d != "" {
 				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestPopBeforeSMTP(t *testing.T) {
+	const head, relay = "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\nsubmission = \":5587\"\n", "[relay]\npop_before_smtp = "
+	for _, tt := range []struct {
+		name, listen, relay string
+		id                  string
+		why                 any
+	}{
+		{"off", "smtp = \":2525\"\npop3 = \":1110\"\n", `"0s"`, "auth.ok", nil},
+		{"works", "smtp = \":2525\"\npop3s = \":1995\"\n", `"1m"`, "auth.pop_before_smtp", nil},
+		{"no POP3", "smtp = \":2525\"\n", `"10m"`, "auth.pop_before_smtp_no_effect", "no-pop3"},
+		{"no SMTP", "pop3 = \":1110\"\n", `"10m"`, "auth.pop_before_smtp_no_effect", "no-smtp"},
+		{"sends nothing", "smtp = \":2525\"\npop3 = \":1110\"\n", "\"10m\"\nallow = false", "auth.pop_before_smtp_no_effect", "relay-off"},
+		{"too short", "smtp = \":2525\"\npop3 = \":1110\"\n", `"59s"`, "auth.pop_before_smtp_no_effect", "window"},
+		{"all may send", "smtp = \":2525\"\npop3 = \"192.168.1.5:1110\"\n", "\"10m\"\nnetworks = [\"192.168.1.0/24\"]", "auth.pop_before_smtp_no_effect", "exempt"},
+		{"some may send", "smtp = \":2525\"\npop3 = \"192.168.1.5:1110\"\npop3s = \"192.168.2.5:1995\"\n", "\"10m\"\nnetworks = [\"192.168.1.0/24\"]", "auth.pop_before_smtp", nil},
+		{"nobody knows who comes", "smtp = \":2525\"\npop3 = \":1110\"\n", "\"10m\"\nnetworks = [\"192.168.1.0/24\"]", "auth.pop_before_smtp", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := examine(t, Options{ConfigFile: configured(t, head+tt.listen+relay+tt.relay+"\n").config, Only: []string{"auth"}})
+			f := find(t, r.Findings, tt.id)
+			if f.Evidence["why"] != tt.why {
+				t.Errorf("%+v", f)
+			}
+			if others := slices.DeleteFunc(r.Findings, func(x diag.Finding) bool { return x.ID == tt.id || x.ID == "auth.ok" }); len(others) > 0 {
+				t.Errorf("%+v", others)
 			}
 		})
 	}
