@@ -132,8 +132,58 @@ func Align(a, b Source) (pa, pb []Part) {
 }
 
 type side struct {
-	src   Source
-	parts []Part
+	src     Source
+	parts   []Part
+	heads   map[int64][]byte // by offset: see head
+	insides map[Part][]inside
+}
+
+// headOctets is how much of two parts is compared before anything else is. In
+// mailboxes that were converted all From lines are the same, and looking closely
+// at each with each would take for ever.
+const headOctets = 1 << 10
+
+// head returns the first whole lines of part i as they are compared.
+func (s *side) head(i int) []byte {
+	p := s.parts[i]
+	if h, ok := s.heads[p.Offset]; ok {
+		return h
+	}
+	h, _ := io.ReadAll(normalize(s.open(p, headOctets))) // an error means that less is compared
+	h = h[:bytes.LastIndexByte(h, '\n')+1]
+	if s.heads == nil {
+		s.heads = map[int64][]byte{}
+	}
+	s.heads[p.Offset] = h
+	return h
+}
+
+// open returns the first octets of a part.
+func (s *side) open(p Part, octets int64) io.Reader {
+	return s.src.open(p, min(p.End(), p.Offset+p.Skip+octets))
+}
+
+// headToCompare is the head of part i, or nil when the beginning of another part
+// may end within it: when it may have been cut there, or the next message begins
+// there.
+func (s *side) headToCompare(i int, y *side) []byte {
+	p := s.parts[i]
+	for _, e := range s.ends(i, y) {
+		if e.at <= p.Offset+p.Skip+headOctets {
+			return nil
+		}
+	}
+	raw, err := io.ReadAll(s.open(p, headOctets+16))
+	if err != nil || bytes.Contains(raw[min(1, len(raw)):], []byte("From ")) {
+		return nil
+	}
+	return s.head(i)
+}
+
+// agree tells whether two heads are the same as far as both go.
+func agree(a, b []byte) bool {
+	n := min(len(a), len(b))
+	return bytes.Equal(a[:n], b[:n])
 }
 
 // free tells whether part i has found nothing in the other mailbox yet.
@@ -199,8 +249,9 @@ func pairCut(x, y *side) {
 		if !x.free(i) {
 			continue
 		}
+		head := x.headToCompare(i, y)
 		for _, u := range whole[x.firstLine(i)] {
-			if !y.free(u) {
+			if !y.free(u) || head != nil && !agree(head, y.head(u)) {
 				continue
 			}
 			j := i // the first that does not belong to it
@@ -397,6 +448,19 @@ type inside struct {
 // middle of a line.
 func (s *side) fromInside(i int) []inside {
 	p := s.parts[i]
+	p.Twin, p.Cut, p.Whole = 0, false, false // what is in it does not change with these
+	if in, ok := s.insides[p]; ok {
+		return in
+	}
+	if s.insides == nil {
+		s.insides = map[Part][]inside{}
+	}
+	s.insides[p] = s.findInside(p)
+	return s.insides[p]
+}
+
+// findInside is fromInside for a part that was not asked for yet.
+func (s *side) findInside(p Part) []inside {
 	r := bufio.NewReaderSize(io.NewSectionReader(s.src.R, p.Offset, p.Length), 64<<10)
 	var out []inside
 	var before []byte // the end of what is already read of a long line

@@ -350,3 +350,26 @@ func FuzzParseLocks(f *testing.F) {
 		}
 	})
 }
+
+// Mailboxes that were converted have one From line for all messages: comparing
+// them must not take the square of their number.
+func BenchmarkAlignSameFromLines(b *testing.B) {
+	box := func(first, n int) Source {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, "From someone@example.com Thu Jan  1 00:00:00 1970\nSubject: message %d\nMessage-ID: <%d@example.com>\n\n%s\n", first+i, first+i, strings.Repeat("All work and no play.\n", 100))
+		}
+		r := strings.NewReader(text.String())
+		m, err := ReadMbox(b.Context(), r, r.Size())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return Source{m, r, r.Size()}
+	}
+	x, y := box(0, 1000), box(5000, 300)
+	for b.Loop() {
+		if px, _ := Align(x, y); px[0].Twin >= 0 {
+			b.Fatal("messages that differ are taken for the same")
+		}
+	}
+}
