@@ -325,7 +325,7 @@ func cueBefore(s string, i int) (cue, bool) {
 		}
 		return cueWeak, true
 	}
-	if strings.ContainsFunc(word, isCJK) {
+	if strings.ContainsFunc(word, isCJK) && !hasSuffixAny(word, portWords...) { // "ポート番号" announces no error
 		for _, c := range cjkCues {
 			if strings.HasSuffix(word, c.suffix) {
 				return c.cue, true

@@ -128,6 +128,8 @@ func (f *facts) looseServer() {
 			}
 			if w := f.hostWeight(s, i, i+len(host)); w > weight {
 				best, weight, bestPort = host, w, portBehind(s[i+len(host):])
+			} else if host == best && bestPort == 0 { // "192.0.2.10 (192.0.2.10:25)"
+				bestPort = portBehind(s[i+len(host):])
 			}
 		}
 		i = end
@@ -172,7 +174,7 @@ func (f *facts) hostWeight(s string, i, end int) int {
 var (
 	serverWords = []string{"server", "serveur", "servidor", "サーバー", "サーバ", "服务器", "伺服器", "host", "hôte", "smtp", "pop3", "imap", "connect to", "connecting to", "connection to", "server at", "host at", "verbindung zu", "login to", "ホスト", "主机", "主機", "error:", "error", "dial tcp"}
 	answerWords = []string{"respond", "said", "timed out", "is not responding", "refused", "rejected", "uses an invalid", "responded", "に接続", "への接続", "が応答", "が見つかり", "could not be found", "antwortet", "hat geantwortet", "a répondu", "respondió", "ha risposto", "respondeu", "failed", "did not", "returned", "closed the connection"}
-	portWords   = []string{"port", "ports", "ポート", "ポート番号", "puerto", "porta", "端口", "連接埠"}
+	portWords   = []string{"port", "ports", "ポート", "ポート番号", "puerto", "porta", "端口", "端口号", "連接埠"}
 )
 
 // looseTLS reads "ssl no" and "(SSL) off" without a separator.

@@ -99,6 +99,7 @@ var narrower = map[string][]string{
 	"auth-failed": {"auth-method", "app-password", "account-blocked", "auth-required", "tls-required",
 		"connect-refused", "connect-timeout", "dns-failure", "network-unreachable", "tls-cert"}, // who cannot connect cannot sign in
 	"relay-denied":    {"pop-before-smtp"},
+	"connect-timeout": {"tls-cert"},                                                                                         // "the connection failed": it is the certificate that "expired"
 	"tls-version":     {"tls-cert"},                                                                                         // "the handshake failed" is said of a certificate as well
 	"connect-refused": {"tls-cert", "tls-version", "tls-mismatch", "dns-failure", "connect-timeout", "network-unreachable"}, // and so is "could not connect"
 	"profile-config":  {"local-storage"},                                                                                    // Outlook cannot start, because its file is damaged
