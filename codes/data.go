@@ -46,6 +46,8 @@ var (
 	programsData string
 	//go:embed data/clients.txt
 	clientsData string
+	//go:embed data/dynamic-dns.txt
+	dynamicDNSData string
 	//go:embed data/findings-checkmx.toml
 	findingsCheckMXData string
 	//go:embed data/findings-doctor.toml

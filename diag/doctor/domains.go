@@ -54,7 +54,7 @@ func (c *Case) checkMX(ctx context.Context, names []string) []diag.Finding {
 	})
 	defer checker.Close()
 	each := make([][]diag.Finding, len(names))
-	parallel(len(names), func(i int) { each[i] = checker.Check(ctx, names[i]).Findings })
+	parallel(len(names), func(i int) { each[i] = dynamic(checker.Check(ctx, names[i])) })
 	out := slices.Concat(each...)
 	if c.runs("resolver") { // resolver.dnsbl_refused
 		out = slices.DeleteFunc(out, func(f diag.Finding) bool { return f.ID == "dnsbl.query_blocked" })

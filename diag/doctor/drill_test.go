@@ -458,6 +458,16 @@ var drills = []drill{
 		w.internet("")
 		w.opt.Expect = []netip.Addr{netip.MustParseAddr("198.51.100.200")}
 	}},
+	{"DNS", "dynamic DNS was not updated", "domain.dynamic_stale", func(w *world) {
+		w.serve = true
+		w.internet(healthyDomain()+`
+home.ddns.net. MX 10 home.ddns.net.
+home.ddns.net. A 198.51.100.99
+home.ddns.net. TXT "v=spf1 a:mx1.example.test -all"
+_dmarc.home.ddns.net. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@home.ddns.net"
+`, "198.51.100.99:25 refuse")
+		w.top = "hostname = \"home.ddns.net\"\ndomains = [\"home.ddns.net\"]\n"
+	}},
 	{"DNS", "provider blocks port 25", "reach.out25_blocked", func(w *world) { w.serve = true; w.internet("", "203.0.113.10:25 drop") }},
 	{"DNS", "own firewall", "reach.local_firewall", func(w *world) {
 		w.serve = true

@@ -22,7 +22,7 @@ var follows = []struct{ cause, consequence string }{
 	{"env.disk_full", "loop."},
 	{"env.address_changed", "port.not_listening"}, {"env.address_changed", "port.address_not_local"}, {"env.address_changed", "server.not_answering"},
 	{"env.no_address", "relay.smart_host_unreachable"}, {"env.no_address", "port.address_not_local"}, {"env.no_address", "env.address_changed"},
-	{"mx.address_mismatch", "hostname.elsewhere"},
+	{"mx.address_mismatch", "hostname.elsewhere"}, {"domain.dynamic_stale", "hostname.elsewhere"},
 	{"config.no_hostname", "hostname."},
 	{"config.changed_since_start", "port.not_listening"},
 	{"config.changed_since_start", "cert.not_reloaded"},

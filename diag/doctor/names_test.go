@@ -186,6 +186,50 @@ func TestDomains(t *testing.T) {
 	}
 }
 
+// Dynamic DNS that was not updated, and what looks like it.
+func TestDynamicDNS(t *testing.T) {
+	file := configured(t, "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\nsmtp = \"127.0.0.1:2525\"\n").config
+	to := func(host string) string {
+		return strings.ReplaceAll(healthyZone, "MX 10 mail.example.com.", "MX 10 "+host)
+	}
+	for _, tt := range []struct {
+		name, zone, expect string
+		want               string
+		evidence           diag.Evidence
+	}{
+		{"stale", to("home.ddns.net.") + "home.ddns.net. A 192.0.2.1\n", "198.51.100.7", "domain.dynamic_stale", diag.Evidence{
+			"host": "home.ddns.net", "name": "home.ddns.net", "zone": "ddns.net", "addresses": []string{"192.0.2.1"}, "expected": []string{"198.51.100.7"}}},
+		{"stale behind an alias", to("mx.example.com.") + "mx.example.com. CNAME home.mydns.jp.\nhome.mydns.jp. A 192.0.2.1\n", "198.51.100.7", "domain.dynamic_stale", diag.Evidence{
+			"host": "mx.example.com", "name": "home.mydns.jp", "zone": "mydns.jp", "addresses": []string{"192.0.2.1"}, "expected": []string{"198.51.100.7"}}},
+		{"updated", to("home.ddns.net.") + "home.ddns.net. A 192.0.2.1\n", "192.0.2.1", "", nil},
+		{"no known service", healthyZone, "198.51.100.7", "mx.address_mismatch", diag.Evidence{
+			"host": "mail.example.com", "addresses": []string{"192.0.2.1"}, "expected": []string{"198.51.100.7"}}},
+		// Which address is this server's is not known: nothing can be said.
+		{"own address unknown", to("home.ddns.net.") + "home.ddns.net. A 192.0.2.1\n", "", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opt := Options{ConfigFile: file, Stage: Internet, Only: []string{"domains", "resolver", "hostname"}, Resolvers: []netip.AddrPort{serverOf(t, tt.zone)},
+				Timeout: 500 * time.Millisecond, DialMap: noWhere(t), addresses: &[]netip.Addr{netip.MustParseAddr("192.168.1.5")}}
+			if tt.expect != "" {
+				opt.Expect = []netip.Addr{netip.MustParseAddr(tt.expect)}
+			}
+			r := examine(t, opt)
+			for _, id := range []string{"domain.dynamic_stale", "mx.address_mismatch"} {
+				if id != tt.want {
+					if has(r.Findings, id) {
+						t.Errorf("%s: %v", id, bad(r))
+					}
+				} else if d := cmp.Diff(tt.evidence, find(t, r.Findings, id).Evidence); d != "" {
+					t.Error(d)
+				}
+			}
+			if tt.want == "domain.dynamic_stale" && (has(r.Findings, "hostname.elsewhere") || slices.ContainsFunc(bad(r), ofHost)) {
+				t.Errorf("one cause, several findings: %v", bad(r))
+			}
+		})
+	}
+}
+
 func TestDomainsForm(t *testing.T) {
 	file := configured(t, "hostname = \"mail.example.com\"\ndomains = [\"192.0.2.1\", \"[192.0.2.99]\", \"[127.0.0.1]\"]\n[listen]\nsmtp = \"127.0.0.1:2525\"\n").config
 	r := examine(t, Options{ConfigFile: file, Only: []string{"domains"}})
