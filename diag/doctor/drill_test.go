@@ -564,6 +564,11 @@ _dmarc.home.ddns.net. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@home.ddns.net"
 			write(w.t, filepath.Join(store.Dir(w.files.data(), store.Box{Name: "postmaster", Domain: "example.com"}), "Maildir", "new"), "a file")
 		}
 	}},
+	{"disk", "journal could not be replayed", "mailbox.journal_damaged", func(w *world) {
+		w.ready = func() {
+			write(w.t, filepath.Join(store.JournalDir(w.files.data()), store.DamagedDir, "segment-2-20261121T080910"), "12345678")
+		}
+	}},
 	{"disk", "server has crashed", "crash.recent", func(w *world) {
 		w.serve = true
 		w.ready = func() {
