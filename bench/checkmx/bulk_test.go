@@ -91,7 +91,7 @@ func TestBulk(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func(ctx context.Context, args ...string) *exec.Cmd {
-		all := append([]string{"check-mx", "--file", list, "--output", out, "--no-smtp", "--no-dnsbl", "--jobs", "16", "--timeout", "3s", "--json", "--resolver", pc.LocalAddr().String()}, args...)
+		all := append([]string{"check-mx", "--file", list, "--output", out, "--no-smtp", "--no-dnsbl", "--jobs", "8", "--timeout", "3s", "--json", "--resolver", pc.LocalAddr().String()}, args...)
 		if families := only(); families != nil {
 			all = append(all, "--only", strings.Join(families, ","))
 		}
@@ -185,7 +185,7 @@ func check(t *testing.T, file string, n int) {
 			}
 		}
 		switch dead := i%bulkDead == bulkDead-1; {
-		case !dead && failed == "dns.timeout":
+		case !dead && (failed == "dns.timeout" || failed == "mx.lookup_failed"):
 			late++ // the name server of this test shares the machine with other tests
 		case dead && failed != "dns.timeout", !dead && failed != "":
 			t.Errorf("%s: %q", r.Domain, failed)
