@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"strings"
 
-	"mailsrv/probes/dial"
 	"mailsrv/probes/wire"
 )
 
@@ -45,34 +44,10 @@ const DefaultTimeout = wire.DefaultTimeout
 type Options = wire.Options
 
 // StageError says which step failed and how.
-type StageError struct {
-	Stage string
-	How   string // outcome word: see dial.Outcome
-	Err   error  // nil when the server's reply is the whole story
-	Reply Reply  // the reply, if one came
-}
-
-// Outcome is the word for how the step ended: refused, timeout, silent,
-// temporary, ...
-func (e *StageError) Outcome() string { return e.How }
-
-func (e *StageError) Error() string {
-	if e.Err == nil {
-		return fmt.Sprintf("%s: the server answered %q", e.Stage, e.Reply.Raw)
-	}
-	return e.Stage + ": " + dial.Describe(e.How, e.Err)
-}
-
-func (e *StageError) Unwrap() error { return e.Err }
+type StageError = wire.StageError[Reply]
 
 // As returns the StageError in err, or nil.
-func As(err error) *StageError {
-	var e *StageError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
+func As(err error) *StageError { return wire.As[Reply](err) }
 
 // Conn is one conversation. It belongs to one goroutine.
 type Conn struct {
@@ -95,13 +70,7 @@ func Dial(ctx context.Context, addr string, opt Options) (*Conn, error) {
 }
 
 // stageError gives an error of the connection the protocol's own type.
-func stageError(err error) error {
-	var e *wire.Error
-	if errors.As(err, &e) {
-		return &StageError{Stage: e.Stage, How: e.How, Err: e.Err}
-	}
-	return err
-}
+func stageError(err error) error { return wire.Stage[Reply](err) }
 
 // Has tells whether the server lists the capability.
 func (c *Conn) Has(capability string) bool {

@@ -36,6 +36,8 @@ type Reply struct {
 	Raw    string `json:"raw"`            // the whole line, cleaned; empty: no reply
 }
 
+func (r Reply) String() string { return r.Raw }
+
 // how names the way a server refused, by its status and response code (RFC
 // 5530).
 func (r Reply) how() string {

@@ -249,10 +249,4 @@ func (c *Conn) Quit() (Reply, error) {
 }
 
 // As returns the StageError in err, or nil.
-func As(err error) *StageError {
-	var e *StageError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
+func As(err error) *StageError { return wire.As[Reply](err) }

@@ -15,10 +15,8 @@ package pop3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
-	"mailsrv/probes/dial"
 	"mailsrv/probes/wire"
 )
 
@@ -44,25 +42,7 @@ const DefaultTimeout = wire.DefaultTimeout
 type Options = wire.Options
 
 // StageError says which step failed and how.
-type StageError struct {
-	Stage string
-	How   string // outcome word: see dial.Outcome
-	Err   error  // nil when the server's reply is the whole story
-	Reply Reply  // the reply, if one came
-}
-
-// Outcome is the word for how the step ended: refused, timeout, silent,
-// in-use, ...
-func (e *StageError) Outcome() string { return e.How }
-
-func (e *StageError) Error() string {
-	if e.Err == nil {
-		return fmt.Sprintf("%s: the server answered %q", e.Stage, e.Reply.Raw)
-	}
-	return e.Stage + ": " + dial.Describe(e.How, e.Err)
-}
-
-func (e *StageError) Unwrap() error { return e.Err }
+type StageError = wire.StageError[Reply]
 
 // Line is one line of the dialogue. Credentials are blanked.
 type Line = wire.Line
@@ -89,13 +69,7 @@ func Dial(ctx context.Context, addr string, opt Options) (*Conn, error) {
 }
 
 // stageError gives an error of the connection the protocol's own type.
-func stageError(err error) error {
-	var e *wire.Error
-	if errors.As(err, &e) {
-		return &StageError{Stage: e.Stage, How: e.How, Err: e.Err}
-	}
-	return err
-}
+func stageError(err error) error { return wire.Stage[Reply](err) }
 
 // Has tells whether the last CAPA listed the capability.
 func (c *Conn) Has(capability string) bool {

@@ -26,6 +26,8 @@ type Reply struct {
 	Raw  string `json:"raw"`            // the whole line, cleaned; empty: no reply
 }
 
+func (r Reply) String() string { return r.Raw }
+
 // readReply reads the first line of an answer, RFC 1939 section 3. The line is
 // handed to see as it came, cleaned.
 func readReply(r *bufio.Reader, see func(line string)) (Reply, error) {

@@ -3,13 +3,13 @@ package smtp
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/mail"
 	"strings"
 	"time"
 
 	"mailsrv/probes/dial"
+	"mailsrv/probes/wire"
 )
 
 // Greeting reads the server's first reply.
@@ -173,13 +173,7 @@ func TestMessage(from, to, subject, body string) []byte {
 }
 
 // As returns the StageError in err, or nil.
-func As(err error) *StageError {
-	var e *StageError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
+func As(err error) *StageError { return wire.As[Reply](err) }
 
 // OutcomeOf is the outcome word of a step: "ok", or how it failed.
 func OutcomeOf(err error) string {

@@ -51,6 +51,46 @@ func (e *Error) Error() string   { return e.Stage + ": " + dial.Describe(e.How, 
 func (e *Error) Unwrap() error   { return e.Err }
 func (e *Error) Outcome() string { return e.How }
 
+// StageError says which step of a protocol failed and how; R is the protocol's
+// reply.
+type StageError[R fmt.Stringer] struct {
+	Stage string
+	How   string // outcome word: see dial.Outcome
+	Err   error  // nil when the server's reply is the whole story
+	Reply R      // the reply, if one came
+}
+
+// Outcome is the word for how the step ended: refused, timeout, silent,
+// temporary, in-use, ...
+func (e *StageError[R]) Outcome() string { return e.How }
+
+func (e *StageError[R]) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("%s: the server answered %q", e.Stage, e.Reply.String())
+	}
+	return e.Stage + ": " + dial.Describe(e.How, e.Err)
+}
+
+func (e *StageError[R]) Unwrap() error { return e.Err }
+
+// Stage gives an error of the connection the protocol's own type.
+func Stage[R fmt.Stringer](err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return &StageError[R]{Stage: e.Stage, How: e.How, Err: e.Err}
+	}
+	return err
+}
+
+// As returns the protocol's StageError in err, or nil.
+func As[R fmt.Stringer](err error) *StageError[R] {
+	var e *StageError[R]
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
 // Line is one line of the dialogue. Credentials are blanked.
 type Line struct {
 	From  string  `json:"from"` // "C" or "S"

@@ -14,6 +14,7 @@ import (
 	"mailsrv/probes/pop3"
 	"mailsrv/probes/smtp"
 	"mailsrv/probes/tlscert"
+	"mailsrv/probes/wire"
 )
 
 // connected is what the clients of all protocols give after dialling.
@@ -150,11 +151,16 @@ func (s *steps) smtp(ctx context.Context, addrs []netip.Addr) {
 	})
 }
 
+// mailboxOptions are for POP3 and IMAP alike.
+func (s *steps) mailboxOptions(w *stopwatch) wire.Options {
+	return wire.Options{
+		Dialer: w, Timeout: s.opt.Timeout, RootCAs: s.opt.RootCAs, ServerName: s.opt.certName(), ImplicitTLS: s.opt.implicit(), Now: s.opt.Now,
+	}
+}
+
 func (s *steps) pop3(ctx context.Context, addrs []netip.Addr) {
 	got := connect(s, addrs, func(w *stopwatch, addr string) (*pop3.Conn, error) {
-		return pop3.Dial(ctx, addr, pop3.Options{
-			Dialer: w, Timeout: s.opt.Timeout, RootCAs: s.opt.RootCAs, ServerName: s.opt.certName(), ImplicitTLS: s.opt.implicit(), Now: s.opt.Now,
-		})
+		return pop3.Dial(ctx, addr, s.mailboxOptions(w))
 	}, func(c *pop3.Conn) *smtp.TLS { return c.TLS })
 	c := got.conn
 	if c != nil {

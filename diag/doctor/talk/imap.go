@@ -12,9 +12,7 @@ import (
 
 func (s *steps) imap(ctx context.Context, addrs []netip.Addr) {
 	got := connect(s, addrs, func(w *stopwatch, addr string) (*imap.Conn, error) {
-		return imap.Dial(ctx, addr, imap.Options{
-			Dialer: w, Timeout: s.opt.Timeout, RootCAs: s.opt.RootCAs, ServerName: s.opt.certName(), ImplicitTLS: s.opt.implicit(), Now: s.opt.Now,
-		})
+		return imap.Dial(ctx, addr, s.mailboxOptions(w))
 	}, func(c *imap.Conn) *smtp.TLS { return c.TLS })
 	c := got.conn
 	if c != nil {
