@@ -46,7 +46,7 @@ func foreign(ctx context.Context, c *Case) []diag.Finding {
 func (c *Case) foreignServer(ctx context.Context, s mta.Server) []diag.Finding {
 	ev := diag.Evidence{"server": s.Product, "version": s.Version, "config": s.ConfigDir, "program": s.Program}
 	if !s.Running {
-		out := []diag.Finding{diag.New("foreign.not_running", s.Product, ev)}
+		out := []diag.Finding{diag.New("foreign.not_running", s.Name(), ev)}
 		return append(out, broken(s)...)
 	}
 	var at []string
@@ -54,13 +54,13 @@ func (c *Case) foreignServer(ctx context.Context, s mta.Server) []diag.Finding {
 		at = append(at, h.Local.String())
 	}
 	ev["pid"], ev["listen"] = s.PID, at
-	out := []diag.Finding{diag.New("foreign.found", s.Product, ev)}
+	out := []diag.Finding{diag.New("foreign.found", s.Name(), ev)}
 	if b := broken(s); b != nil {
 		return append(out, b...)
 	}
 	out = append(out, c.foreignRelay(ctx, s)...)
 	if s.ClearAuth != "" && c.openPort(s, 110, 143) {
-		out = append(out, diag.New("auth.cleartext", s.Product, diag.Evidence{"server": s.Product, "setting": s.ClearAuth, "listeners": c.openAt(s, 110, 143)}))
+		out = append(out, diag.New("auth.cleartext", s.Name(), diag.Evidence{"server": s.Product, "setting": s.ClearAuth, "listeners": c.openAt(s, 110, 143)}))
 	}
 	out = append(out, c.foreignCerts(s)...)
 	out = append(out, c.foreignQueue(s)...)
@@ -77,7 +77,7 @@ func broken(s mta.Server) []diag.Finding {
 		return nil
 	}
 	words := strings.Split(printableLines(s.Complaint), "\n")
-	return []diag.Finding{diag.New("foreign.config_broken", s.Product, diag.Evidence{"server": s.Product, "config": s.ConfigDir, "words": words, "running": s.Running})}
+	return []diag.Finding{diag.New("foreign.config_broken", s.Name(), diag.Evidence{"server": s.Product, "config": s.ConfigDir, "words": words, "running": s.Running})}
 }
 
 func printableLines(s string) string {
@@ -114,21 +114,21 @@ func (c *Case) foreignRelay(ctx context.Context, s mta.Server) []diag.Finding {
 		switch {
 		case n.Addr().IsLoopback():
 		case coversInternet(n):
-			out = append(out, diag.New("relay.open", s.Product+" "+n.String(), evidence(n.String())).With("setting", s.Setting))
+			out = append(out, diag.New("relay.open", s.Name()+" "+n.String(), evidence(n.String())).With("setting", s.Setting))
 		case !isPrivate(n) && !n.IsSingleIP() && !c.ownSubnet(n):
-			out = append(out, diag.New("relay.network_wide", s.Product+" "+n.String(), evidence(n.String())).With("setting", s.Setting))
+			out = append(out, diag.New("relay.network_wide", s.Name()+" "+n.String(), evidence(n.String())).With("setting", s.Setting))
 		default:
 			private = append(private, n.String())
 		}
 	}
 	if s.Open != "" {
-		out = append(out, diag.New("relay.open", s.Product, diag.Evidence{"server": s.Product, "restrictions": s.Open}))
+		out = append(out, diag.New("relay.open", s.Name(), diag.Evidence{"server": s.Product, "restrictions": s.Open}))
 	}
 	if s.Anyone != "" {
-		out = append(out, diag.New("relay.open", s.Product+" "+s.Anyone, evidence(s.Anyone)).With("setting", s.Setting))
+		out = append(out, diag.New("relay.open", s.Name()+" "+s.Anyone, evidence(s.Anyone)).With("setting", s.Setting))
 	}
 	if len(private) > 0 {
-		out = append(out, diag.New("relay.network_trusted", s.Product, diag.Evidence{"server": s.Product, "networks": private}))
+		out = append(out, diag.New("relay.network_trusted", s.Name(), diag.Evidence{"server": s.Product, "networks": private}))
 	}
 	if slices.ContainsFunc(out, func(f diag.Finding) bool { return f.ID == "relay.open" }) {
 		return out
@@ -150,7 +150,7 @@ func (c *Case) foreignTalk(ctx context.Context, s mta.Server) []diag.Finding {
 		return nil // it serves only those it trusts, as far as can be seen from here
 	}
 	client, err := relaytest.Dial(ctx, at.String(), smtp.Options{Dialer: c.Dialer(), Timeout: c.Timeout, Greeting: 3 * c.Timeout, Helo: "doctor." + relaytest.StrangerDomain})
-	subject := s.Product + " " + at.String()
+	subject := s.Name() + " " + at.String()
 	if err != nil {
 		switch dial.Outcome(err) {
 		case dial.Silent, dial.Drip, dial.Timeout:
@@ -236,7 +236,7 @@ const foreignLate = 4 * time.Hour
 // foreignQueue groups what waits by the domain it goes to.
 func (c *Case) foreignQueue(s mta.Server) []diag.Finding {
 	if s.QueueErr != nil {
-		return []diag.Finding{diag.New("env.admin_missing", s.Product, diag.Evidence{"what": "queue", "path": s.Product, "reason": printable(s.QueueErr.Error())})}
+		return []diag.Finding{diag.New("env.admin_missing", s.Name(), diag.Evidence{"what": "queue", "path": s.Product, "reason": printable(s.QueueErr.Error())})}
 	}
 	type group struct {
 		n      int
@@ -280,7 +280,7 @@ func (c *Case) foreignQueue(s mta.Server) []diag.Finding {
 		out = append(out, waitingAt(s, id, domain, g.n, g.oldest.Since, g.reason, age))
 	}
 	if held > 0 {
-		out = append(out, diag.New("queue.held", s.Product, diag.Evidence{"server": s.Product, "messages": held, "paused": false}).With("any", true))
+		out = append(out, diag.New("queue.held", s.Name(), diag.Evidence{"server": s.Product, "messages": held, "paused": false}).With("any", true))
 	}
 	return out
 }

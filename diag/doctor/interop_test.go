@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -201,9 +202,14 @@ func answers(t *testing.T, number string) {
 func onlyOthers(t *testing.T, change func(*Options)) *Report {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	opt := Options{Stage: Local, Spools: []string{t.TempDir()}, Skip: []string{"ports"}, Timeout: 5 * time.Second}
+	opt := Options{Stage: Local, Spools: []string{t.TempDir()}, Skip: []string{"ports"}, Timeout: 5 * time.Second, Foreign: mta.System{}.Find}
 	if change != nil {
 		change(&opt)
+	}
+	// Other packages' tests may run servers at the same time.
+	find := opt.Foreign
+	opt.Foreign = func(ctx context.Context) []mta.Server {
+		return slices.DeleteFunc(find(ctx), func(s mta.Server) bool { return !strings.Contains(s.ConfigDir, "/doctor-interop") })
 	}
 	return examine(t, opt)
 }

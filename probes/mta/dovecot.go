@@ -1,24 +1,25 @@
 package mta
 
 import (
+	"cmp"
 	"context"
 	"strings"
 )
 
-func (s System) dovecot(ctx context.Context) (Server, bool) {
+func (s System) dovecot(ctx context.Context, in instance) (Server, bool) {
 	doveconf := s.look("doveconf")
 	if doveconf == "" {
 		return Server{}, false
 	}
 	srv := Server{Product: Dovecot, Program: doveconf}
 	args := []string{doveconf}
-	if file := s.startedWith(Dovecot, "CONFIG_FILE", "-c"); file != "" {
-		args = append(args, "-c", file)
+	if in.config != "" {
+		args = append(args, "-c", in.config)
 	}
 	o := run(ctx, append(args, "-n")...)
 	srv.Complaint = complaints(o, "fatal:", "error:")
 	c := parseDoveconf(o.stdout)
-	srv.Version, srv.ConfigDir = c.version, c.file
+	srv.Version, srv.ConfigDir = c.version, cmp.Or(c.file, in.config)
 	switch {
 	case c.values["disable_plaintext_auth"] == "no":
 		srv.ClearAuth = "disable_plaintext_auth = no"

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func (s System) exim(ctx context.Context) (Server, bool) {
+func (s System) exim(ctx context.Context, _ instance) (Server, bool) {
 	exim := s.look("exim4", "exim")
 	if exim == "" {
 		return Server{}, false

@@ -58,7 +58,16 @@ type Server struct {
 	QueueErr  error // why the queue could not be read; nil also where there is none
 
 	queueDir string
-	instance []string // options that name a configuration other than the usual one
+	several  bool     // it is not the only one of its product here
+	options  []string // options that name a configuration other than the usual one
+}
+
+// Name is the product, with its configuration where several of it run.
+func (srv Server) Name() string {
+	if srv.several {
+		return srv.Product + " " + srv.ConfigDir
+	}
+	return srv.Product
 }
 
 // Pair is a certificate file and its key.
@@ -100,16 +109,29 @@ func (s System) Find(ctx context.Context) []Server {
 	if err != nil {
 		all = nil // then nothing is known of the ports, and the rest is
 	}
-	finders := []func(context.Context) (Server, bool){s.postfix, s.exim, s.dovecot, s.sendmail}
+	type finder struct {
+		find func(context.Context, instance) (Server, bool)
+		of   instance
+	}
+	var finders []finder
+	for _, in := range s.instances(Postfix, "MAIL_CONFIG", "") {
+		finders = append(finders, finder{s.postfix, in})
+	}
+	finders = append(finders, finder{s.exim, instance{alone: true}})
+	for _, in := range s.instances(Dovecot, "CONFIG_FILE", "-c") {
+		finders = append(finders, finder{s.dovecot, in})
+	}
+	finders = append(finders, finder{s.sendmail, instance{alone: true}})
 	found := make([]*Server, len(finders))
 	var wg sync.WaitGroup
-	for i, find := range finders {
+	for i, f := range finders {
 		wg.Go(func() {
-			srv, ok := find(ctx)
+			srv, ok := f.find(ctx, f.of)
 			if !ok {
 				return
 			}
-			srv.attach(all, s.Processes(programs[srv.Product]...))
+			srv.several = !f.of.alone
+			srv.attach(all, s.Processes(programs[srv.Product]...), f.of)
 			if srv.Product == Postfix {
 				s.postfixRuns(ctx, &srv)
 			}
@@ -135,10 +157,10 @@ var ports = map[string][]uint16{
 	Postfix: {25, 465, 587}, Exim: {25, 465, 587}, Sendmail: {25, 465, 587}, Dovecot: {110, 143, 993, 995, 4190},
 }
 
-// attach finds the server's processes and sockets.
-func (srv *Server) attach(all []port.Holder, running []host.Process) {
+// attach finds the processes and sockets of one instance.
+func (srv *Server) attach(all []port.Holder, running []host.Process, in instance) {
 	for _, p := range running {
-		if is(p, srv.Product) {
+		if is(p, srv.Product) && in.has(p.PID) {
 			srv.Running = true
 			if srv.PID == 0 {
 				srv.PID = p.PID
@@ -147,7 +169,7 @@ func (srv *Server) attach(all []port.Holder, running []host.Process) {
 	}
 	for _, h := range all {
 		hidden := h.Process.PID == 0 && srv.Running && slices.Contains(ports[srv.Product], h.Local.Port())
-		if !hidden && !is(h.Process, srv.Product) {
+		if !hidden && !(is(h.Process, srv.Product) && in.has(h.Process.PID)) {
 			continue
 		}
 		srv.Listen = append(srv.Listen, h)

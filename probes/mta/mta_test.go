@@ -186,6 +186,56 @@ func TestOtherInstances(t *testing.T) {
 	}
 }
 
+// Two Postfixes are two servers: each with its own settings and sockets.
+func TestSeveralInstances(t *testing.T) {
+	s := fake(t, map[string]string{
+		"postconf": "case $* in\n'-c /etc/postfix-out -x'*) echo config_directory = /etc/postfix-out; echo mynetworks = 10.9.0.0/16;;\n'-c /etc/postfix -x'*) echo config_directory = /etc/postfix; echo mynetworks = 127.0.0.0/8;;\nesac\n",
+	})
+	master := func(pid int) host.Process {
+		return host.Process{PID: pid, Program: "master", Path: "/usr/lib/postfix/sbin/master"}
+	}
+	s.Processes = func(names ...string) []host.Process {
+		if names[0] != "master" {
+			return nil
+		}
+		return []host.Process{master(176), master(180)}
+	}
+	first, second, third := netip.MustParseAddrPort("192.0.2.1:25"), netip.MustParseAddrPort("192.0.2.2:25"), netip.MustParseAddrPort("192.0.2.2:587")
+	s.Listeners = func(context.Context) ([]port.Holder, error) {
+		return []port.Holder{{Local: first, Process: master(176)}, {Local: second, Process: master(180)}, {Local: third, Process: master(180)}}, nil
+	}
+	for name, content := range map[string]string{"176/environ": "MAIL_CONFIG=/etc/postfix\x00", "180/environ": "MAIL_CONFIG=/etc/postfix-out\x00"} {
+		path := filepath.Join(s.Root, "proc", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type seen struct {
+		Name   string
+		PID    int
+		Listen []string
+		Trusts string
+	}
+	var got []seen
+	for _, srv := range s.Find(t.Context()) {
+		one := seen{Name: srv.Name(), PID: srv.PID, Trusts: srv.Networks[0].String()}
+		for _, h := range srv.Listen {
+			one.Listen = append(one.Listen, h.Local.String())
+		}
+		got = append(got, one)
+	}
+	want := []seen{
+		{"Postfix /etc/postfix", 176, []string{first.String()}, "127.0.0.0/8"},
+		{"Postfix /etc/postfix-out", 180, []string{second.String(), third.String()}, "10.9.0.0/16"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPostfixComplains(t *testing.T) {
 	s := fake(t, map[string]string{
 		"postconf": "echo 'postconf: warning: /etc/postfix/main.cf: unused parameter: x=y' >&2\necho \"postconf: fatal: /etc/postfix/main.cf, line 48: missing '=' after attribute name\" >&2\nexit 1\n",

@@ -18,19 +18,19 @@ var postfixSettings = []string{
 	"mail_version", "config_directory", "queue_directory", "myhostname", "mynetworks", "smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
 }
 
-func (s System) postfix(ctx context.Context) (Server, bool) {
+func (s System) postfix(ctx context.Context, in instance) (Server, bool) {
 	postconf := s.look("postconf")
 	if postconf == "" {
 		return Server{}, false
 	}
 	srv := Server{Product: Postfix, Program: postconf}
-	if dir := s.startedWith(Postfix, "MAIL_CONFIG", ""); dir != "" {
-		srv.instance = []string{"-c", dir}
+	if in.config != "" {
+		srv.options = []string{"-c", in.config}
 	}
 	var said [3]output
 	var wg sync.WaitGroup
 	for i, args := range [][]string{{"-n"}, {"-M"}, append([]string{"-x"}, postfixSettings...)} {
-		wg.Go(func() { said[i] = run(ctx, slices.Concat([]string{postconf}, srv.instance, args)...) })
+		wg.Go(func() { said[i] = run(ctx, slices.Concat([]string{postconf}, srv.options, args)...) })
 	}
 	wg.Wait()
 	v := parsePostconf(said[0].stdout)
@@ -40,7 +40,7 @@ func (s System) postfix(ctx context.Context) (Server, bool) {
 	for name, value := range parsePostconf(said[2].stdout) {
 		v[name] = value
 	}
-	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], v["config_directory"], v["myhostname"]
+	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], cmp.Or(v["config_directory"], in.config), v["myhostname"]
 	srv.trust("mynetworks", lists(v["mynetworks"]))
 	if _, known := v["smtpd_relay_restrictions"]; known && letsIn(v["smtpd_relay_restrictions"]) && letsIn(v["smtpd_recipient_restrictions"]) {
 		srv.Open = "smtpd_relay_restrictions = " + v["smtpd_relay_restrictions"]
@@ -61,14 +61,14 @@ func (s System) postfixRuns(ctx context.Context, srv *Server) {
 	defer wg.Wait()
 	if postfix := s.look("postfix"); postfix != "" && srv.Complaint == "" && os.Getuid() == 0 && whole(s.file(srv.queueDir)) {
 		wg.Go(func() {
-			srv.Complaint = complaints(run(ctx, slices.Concat([]string{postfix}, srv.instance, []string{"check"})...), "fatal:", "error:")
+			srv.Complaint = complaints(run(ctx, slices.Concat([]string{postfix}, srv.options, []string{"check"})...), "fatal:", "error:")
 		})
 	}
 	postqueue := s.look("postqueue")
 	if postqueue == "" {
 		return
 	}
-	o := run(ctx, slices.Concat([]string{postqueue}, srv.instance, []string{"-j"})...)
+	o := run(ctx, slices.Concat([]string{postqueue}, srv.options, []string{"-j"})...)
 	srv.Queue = parsePostqueue(o.stdout)
 	if o.err != nil {
 		srv.QueueErr = errors.New(firstLines(o.stderr, 1))

@@ -13,7 +13,7 @@ import (
 
 // sendmail is the program that others, Postfix and Exim among them, give their
 // own name to: only with its own configuration file it counts.
-func (s System) sendmail(ctx context.Context) (Server, bool) {
+func (s System) sendmail(ctx context.Context, _ instance) (Server, bool) {
 	cf := s.file("/etc/mail/sendmail.cf")
 	program := s.look("sendmail-mta", "sendmail")
 	if _, err := os.Stat(cf); err != nil || program == "" {
