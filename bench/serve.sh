@@ -5,7 +5,8 @@
 #
 #   bench/serve.sh /var/tmp -sizes 4096 -conns 1,10,100
 #
-#   bench/serve.sh /var/tmp -relay 1000     through the queue to a smart host
+#   bench/serve.sh /var/tmp -relay 1000            through the queue to a smart host
+#   bench/serve.sh /var/tmp -other /tmp/mailsrv    beside an earlier binary too
 #
 # go run ./bench/serve -h lists the other flags. Nothing else should use the disk
 # or the processors meanwhile; only the ratios of one run mean much.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
 // server is one of those that are compared. Its users are u0, u1, ...; u0 has
@@ -21,10 +23,9 @@ type server interface {
 	own(path string) // gives files to the user that the server reads mail as
 	forget()         // what it remembers of the mailbox of u0, outside its memory
 	rss() int64      // octets
+	start()          // again, after stop
 	stop()
 }
-
-const password = "correct-horse-battery"
 
 func main() {
 	log.SetFlags(0)
@@ -74,6 +75,9 @@ func main() {
 		}
 	}
 	for _, s := range all {
+		// What a big mailbox has left in its memory is no part of a session's.
+		s.stop()
+		s.start()
 		crowd(t, s, *idle)
 	}
 	t.print(all)
@@ -100,8 +104,4 @@ func fill(maildir string, n, size int, sized bool) {
 	time.Sleep(20 * time.Millisecond)
 }
 
-func check(err error) {
-	if err != nil {
-		log.Panic(err)
-	}
-}
+func check(err error) { subject.Check(err) }

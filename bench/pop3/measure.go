@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
 // client is one POP3 session.
@@ -57,7 +59,7 @@ func (c *client) list(command string) (lines int) {
 func login(s server, user string) *client {
 	c := dial(s)
 	c.do("USER " + user)
-	c.do("PASS " + password)
+	c.do("PASS " + subject.Password)
 	return c
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -11,71 +10,39 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
-func freePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-type mailsrv struct {
-	dir, pop3 string
-	cmd       *exec.Cmd
-}
+type mailsrv struct{ *subject.Mailsrv }
 
 func startMailsrv(bin, dir string, users int) server {
-	check(os.MkdirAll(dir, 0o700))
-	cfg := filepath.Join(dir, "mailsrv.toml")
-	check(os.WriteFile(cfg, fmt.Appendf(nil, "hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\ndata_dir = %q\n[listen]\npop3 = \"127.0.0.1:%d\"\n[limits]\nconnections = 10000\nconnections_per_ip = 10000\n[log]\nfile = \"log\"\n",
-		filepath.Join(dir, "data"), freePort()), 0o600))
-	add := exec.Command(bin, "user", "add", "u0", "--password-stdin", "--config", cfg)
-	add.Stdin = strings.NewReader(password + "\n")
-	if out, err := add.CombinedOutput(); err != nil {
-		check(fmt.Errorf("user add: %w: %s", err, out))
-	}
+	m := mailsrv{subject.New(bin, dir, fmt.Sprintf("[listen]\npop3 = %q\n[limits]\nconnections = 10000\nconnections_per_ip = 10000\n", subject.FreeAddr()), "u0")}
 	// All have the password of the first: deriving 1,000 verifiers takes long.
-	accounts := filepath.Join(dir, "data", "accounts", "example.com")
-	first, err := os.ReadFile(filepath.Join(accounts, "u0.toml"))
+	first, err := os.ReadFile(m.Account("u0"))
 	check(err)
 	for i := range users + 1 {
-		check(os.WriteFile(filepath.Join(accounts, fmt.Sprintf("u%d.toml", i)), first, 0o600))
+		check(os.WriteFile(m.Account(fmt.Sprintf("u%d", i)), first, 0o600))
 	}
 	for i := range 4 {
-		check(os.WriteFile(filepath.Join(accounts, fmt.Sprintf("p%d.toml", i)), first, 0o600))
+		check(os.WriteFile(m.Account(fmt.Sprintf("p%d", i)), first, 0o600))
 	}
-	m := &mailsrv{dir: dir}
-	m.cmd = exec.Command(bin, "serve", "--json", "--config", cfg)
-	m.cmd.Stderr = os.Stderr
-	out, err := m.cmd.StdoutPipe()
-	check(err)
-	check(m.cmd.Start())
-	var doc struct {
-		Listen []struct{ Service, Addr string }
-	}
-	check(json.NewDecoder(out).Decode(&doc))
-	m.pop3 = doc.Listen[0].Addr
+	m.Start()
 	return m
 }
 
-func (m *mailsrv) own(string)   {}
-func (m *mailsrv) name() string { return "mailsrv" }
-func (m *mailsrv) addr() string { return m.pop3 }
-func (m *mailsrv) maildir(user string) string {
-	return filepath.Join(m.dir, "data/mail/example.com", user, "Maildir")
-}
-func (m *mailsrv) forget()    { _ = os.Remove(filepath.Join(m.maildir("u0"), "..", "index")) }
-func (m *mailsrv) rss() int64 { return pss(m.cmd.Process.Pid) }
-func (m *mailsrv) stop() {
-	_ = m.cmd.Process.Signal(syscall.SIGTERM)
-	_ = m.cmd.Wait()
-}
+func (m mailsrv) own(string)                 {}
+func (m mailsrv) name() string               { return "mailsrv" }
+func (m mailsrv) addr() string               { return m.Addr("pop3") }
+func (m mailsrv) maildir(user string) string { return m.Maildir(user) }
+func (m mailsrv) forget()                    { _ = os.Remove(filepath.Join(m.Maildir("u0"), "..", "index")) }
+func (m mailsrv) rss() int64                 { return pss(m.PID()) }
+func (m mailsrv) start()                     { m.Start() }
+func (m mailsrv) stop()                      { m.Stop() }
 
 type dovecot struct {
-	dir  string
-	port int
-	cmd  *exec.Cmd
+	dir, pop3 string
+	cmd       *exec.Cmd
 }
 
 const dovecotConf = `base_dir = %[1]s/run
@@ -102,8 +69,8 @@ userdb {
 service pop3-login {
   chroot =
   inet_listener pop3 {
-    address = 127.0.0.1
-    port = %[2]d
+    address = %[2]s
+    port = %[4]s
   }
   inet_listener pop3s {
     port = 0
@@ -113,25 +80,32 @@ service pop3-login {
 
 func startDovecot(dir string) server {
 	check(os.MkdirAll(dir, 0o755))
-	d := &dovecot{dir: dir, port: freePort()}
-	conf := filepath.Join(dir, "dovecot.conf")
-	check(os.WriteFile(conf, fmt.Appendf(nil, dovecotConf, dir, d.port, password), 0o600))
-	d.cmd = exec.Command("dovecot", "-F", "-c", conf)
+	d := &dovecot{dir: dir, pop3: subject.FreeAddr()}
+	host, port, err := net.SplitHostPort(d.pop3)
+	check(err)
+	check(os.WriteFile(d.conf(), fmt.Appendf(nil, dovecotConf, dir, host, subject.Password, port), 0o600))
+	d.start()
+	return d
+}
+
+func (d *dovecot) conf() string { return filepath.Join(d.dir, "dovecot.conf") }
+
+func (d *dovecot) start() {
+	d.cmd = exec.Command("dovecot", "-F", "-c", d.conf())
 	d.cmd.Stderr = os.Stderr
 	check(d.cmd.Start())
 	for range 200 {
-		if c, err := net.Dial("tcp", d.addr()); err == nil {
+		if c, err := net.Dial("tcp", d.pop3); err == nil {
 			check(c.Close())
-			return d
+			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	check(fmt.Errorf("dovecot does not listen; see %s/log", dir))
-	return nil
+	check(fmt.Errorf("dovecot does not listen; see %s/log", d.dir))
 }
 
 func (d *dovecot) name() string               { return "dovecot" }
-func (d *dovecot) addr() string               { return fmt.Sprintf("127.0.0.1:%d", d.port) }
+func (d *dovecot) addr() string               { return d.pop3 }
 func (d *dovecot) maildir(user string) string { return filepath.Join(d.dir, "mail", user) }
 
 // own: Dovecot reads no mail as root.

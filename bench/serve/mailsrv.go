@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -12,82 +11,30 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
 type mailsrv struct {
-	label, dir, smtp string
-	cmd              *exec.Cmd
-	log              *os.File
+	*subject.Mailsrv
+	label string
 }
 
 func startMailsrv(label, bin, dir string) *mailsrv {
-	check(os.MkdirAll(dir, 0o700))
-	cfg := filepath.Join(dir, "mailsrv.toml")
-	text := fmt.Sprintf("hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\ndata_dir = %q\n[listen]\nsmtp = %q\n[limits]\nconnections_per_ip = 1000\n", filepath.Join(dir, "data"), freeAddr())
+	settings := fmt.Sprintf("[listen]\nsmtp = %q\n[limits]\nconnections_per_ip = 1000\n", subject.FreeAddr())
 	if relayTo != "" {
-		text += fmt.Sprintf("[relay]\nnetworks = [\"127.0.0.0/8\"]\nsmart_host = %q\n[log]\nlevel = \"info\"\n", relayTo)
+		settings += fmt.Sprintf("[relay]\nnetworks = [\"127.0.0.0/8\"]\nsmart_host = %q\n[log]\nlevel = \"info\"\n", relayTo)
 	}
-	if _, err := os.Stat(cfg); err != nil {
-		check(os.WriteFile(cfg, []byte(text), 0o600))
-		add := exec.Command(bin, "user", "add", "taro", "--password-stdin", "--config", cfg)
-		add.Stdin = strings.NewReader("correct horse battery\n")
-		out, err := add.CombinedOutput()
-		if err != nil {
-			check(fmt.Errorf("user add: %w: %s", err, out))
-		}
-	}
-	m := &mailsrv{label: label, dir: dir}
-	var err error
-	m.log, err = os.OpenFile(filepath.Join(dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	check(err)
-	m.cmd = exec.Command(bin, "serve", "--json", "--config", cfg)
-	m.cmd.Stderr = m.log
-	out, err := m.cmd.StdoutPipe()
-	check(err)
-	check(m.cmd.Start())
-	var doc struct {
-		Listen []struct{ Service, Addr string }
-	}
-	check(json.NewDecoder(out).Decode(&doc))
-	m.smtp = doc.Listen[0].Addr
+	m := &mailsrv{subject.New(bin, dir, settings, "taro"), label}
+	m.Start()
 	return m
 }
 
-func (m *mailsrv) name() string { return m.label }
-func (m *mailsrv) addr() string { return m.smtp }
-func (m *mailsrv) newDir() string {
-	return filepath.Join(m.dir, "data/mail/example.com/taro/Maildir/new")
-}
-
-func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func (m *mailsrv) stop() {
-	if m.cmd == nil {
-		return
-	}
-	check(m.cmd.Process.Signal(os.Interrupt))
-	check(m.cmd.Wait())
-	check(m.log.Close())
-	m.cmd = nil
-}
-
-// cpu is what the process has used so far, in user and system mode.
-func (m *mailsrv) cpu() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))
-	if err != nil {
-		return 0 // not on Linux
-	}
-	_, rest, _ := strings.Cut(string(data), ") ")
-	f := strings.Fields(rest)
-	user, _ := strconv.Atoi(f[11])
-	system, _ := strconv.Atoi(f[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
+func (m *mailsrv) name() string       { return m.label }
+func (m *mailsrv) addr() string       { return m.Addr("smtp") }
+func (m *mailsrv) newDir() string     { return filepath.Join(m.Maildir("taro"), "new") }
+func (m *mailsrv) cpu() time.Duration { return m.CPU() }
+func (m *mailsrv) stop()              { m.Stop() }
 
 // countSyncs runs the load with strace attached.
 func countSyncs(m *mailsrv, l load) {
@@ -95,8 +42,8 @@ func countSyncs(m *mailsrv, l load) {
 		fmt.Println("strace is not installed: syncs not counted")
 		return
 	}
-	out := filepath.Join(m.dir, "strace")
-	trace := exec.Command("strace", "-f", "-c", "-e", "trace=fsync,fdatasync,syncfs", "-o", out, "-p", strconv.Itoa(m.cmd.Process.Pid))
+	out := filepath.Join(filepath.Dir(m.Config()), "strace")
+	trace := exec.Command("strace", "-f", "-c", "-e", "trace=fsync,fdatasync,syncfs", "-o", out, "-p", strconv.Itoa(m.PID()))
 	said, err := trace.StderrPipe()
 	check(err)
 	check(trace.Start())
@@ -107,7 +54,7 @@ func countSyncs(m *mailsrv, l load) {
 	_ = trace.Wait() // ends by the signal
 	data, err := os.ReadFile(out)
 	check(err)
-	empty(m.newDir())
+	takeAway(m.newDir())
 	n := map[string]int{}
 	for line := range strings.Lines(string(data)) {
 		if f := strings.Fields(line); len(f) >= 5 && strings.Contains(f[len(f)-1], "sync") {
@@ -119,21 +66,16 @@ func countSyncs(m *mailsrv, l load) {
 }
 
 // idle measures from exec to the greeting, and the memory of a server that
-// waits.
-func idle(bin, dir string) {
-	cfg := filepath.Join(dir, "mailsrv.toml")
-	text, err := os.ReadFile(cfg)
-	check(err)
-	_, addr, _ := strings.Cut(string(text), "smtp = \"")
-	addr, _, _ = strings.Cut(addr, "\"")
+// waits. m is stopped.
+func idle(m *mailsrv) {
 	var took []time.Duration
 	rss := ""
 	for range 9 {
-		cmd := exec.Command(bin, "serve", "-q", "--config", cfg)
+		cmd := exec.Command(m.Bin, "serve", "-q", "--config", m.Config())
 		started := time.Now()
 		check(cmd.Start())
 		for {
-			c, err := net.Dial("tcp", addr)
+			c, err := net.Dial("tcp", m.addr())
 			if err != nil {
 				time.Sleep(500 * time.Microsecond)
 				continue

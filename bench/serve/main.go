@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
 func main() {
@@ -28,6 +30,7 @@ func main() {
 	each := flag.Int("each", 20, "messages on each connection")
 	rounds := flag.Int("rounds", 5, "rounds of each measurement, the servers in turn")
 	least := flag.Int("least", 200, "at least so many messages in a round")
+	other := flag.String("other", "", "another mailsrv to measure beside it, such as an earlier one")
 	noPostfix := flag.Bool("no-postfix", false, "measure mailsrv alone")
 	syncs := flag.Bool("syncs", true, "count syncs with strace")
 	relayed := flag.Int("relay", 0, "measure only this many messages, through the queue to a smart host")
@@ -60,6 +63,11 @@ func main() {
 		defer n.stop()
 		all = append(all, n)
 	}
+	if *other != "" {
+		o := startMailsrv("other", *other, filepath.Join(dir, "other"))
+		defer o.stop()
+		all = append(all, o)
+	}
 	fmt.Printf("%-8s %5s ", "octets", "conns")
 	for _, s := range all {
 		fmt.Printf(" %10s", s.name())
@@ -78,7 +86,7 @@ func main() {
 	}
 	ours.stop()
 	fmt.Println()
-	idle(*bin, filepath.Join(dir, "mailsrv"))
+	idle(ours)
 }
 
 // server is what is measured.
@@ -101,7 +109,7 @@ func row(all []server, l load, rounds int) {
 			if i == 0 {
 				cpu += s.cpu() - before
 			}
-			empty(s.newDir())
+			takeAway(s.newDir())
 		}
 	}
 	fmt.Printf("%-8d %5d ", l.size, l.conns)
@@ -145,16 +153,17 @@ func count(dir string) int {
 	return len(names)
 }
 
-func empty(dir string) {
-	names, err := filepath.Glob(filepath.Join(dir, "*"))
+// takeAway moves the messages out of a Maildir, as their owner would. They are
+// not deleted: for half a minute after that ext4 looks at each inode that has
+// become free before it makes a file, which the next round would pay for.
+func takeAway(dir string) {
+	to := filepath.Join(dir, "../../taken")
+	check(os.MkdirAll(to, 0o700))
+	names, err := os.ReadDir(dir)
 	check(err)
-	for _, name := range names {
-		check(os.Remove(name))
+	for _, n := range names {
+		check(os.Rename(filepath.Join(dir, n.Name()), filepath.Join(to, n.Name())))
 	}
 }
 
-func check(err error) {
-	if err != nil {
-		log.Panic(err)
-	}
-}
+func check(err error) { subject.Check(err) }

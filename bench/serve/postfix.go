@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mailsrv/bench/subject"
 )
 
 // postfix is an instance of its own: configuration, queue and mailboxes below
@@ -18,7 +20,7 @@ func startPostfix(dir string) *postfix {
 	for _, d := range []string{"etc", "queue", "data", "mail/taro/Maildir"} {
 		check(os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
-	p := &postfix{dir: dir, smtp: freeAddr()}
+	p := &postfix{dir: dir, smtp: subject.FreeAddr()}
 	main := fmt.Sprintf(`compatibility_level = 3.6
 myhostname = mail.example.com
 mydestination =
