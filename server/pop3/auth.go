@@ -50,13 +50,15 @@ func (s *session) authorization(verb, arg string) {
 	case "AUTH":
 		s.auth(arg)
 	case "UTF8":
-		if arg != "" {
+		if strings.TrimSpace(arg) != "" {
 			s.wrong("UTF8 takes no argument")
 			return
 		}
 		s.ok("UTF8 enabled")
 	case "STLS":
 		switch {
+		case strings.TrimSpace(arg) != "":
+			s.wrong("STLS takes no argument")
 		case s.c.TLS() != nil:
 			s.wrong("TLS is on already")
 		case s.srv.TLS == nil:
@@ -178,20 +180,16 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 		s.wrong("Message of the login is malformed")
 		return
 	case errors.Is(err, account.ErrCredentials):
-		s.authFailures++
+		logins.Add(1, s.srv.Service, "failed")
 		s.log.Warn("login failed", "user", login, "mechanism", how)
-		const text = "[AUTH] User name or password is wrong"
-		if s.authFailures >= s.srv.Limits.AuthFailures {
-			s.log.Warn("session ended", "why", "too many failed logins")
-			s.end(text + "; too many failed logins")
-			return
-		}
-		s.err(text)
+		s.authFailed("[AUTH] User name or password is wrong", "; too many failed logins")
 		return
 	case errors.As(err, &throttled):
-		s.err(fmt.Sprintf("[SYS/TEMP] Too many failed logins; try again in %d seconds", throttled.Seconds()))
+		logins.Add(1, s.srv.Service, "throttled")
+		s.authFailed(fmt.Sprintf("[SYS/TEMP] Too many failed logins; try again in %d seconds", throttled.Seconds()), "")
 		return
 	case err != nil:
+		logins.Add(1, s.srv.Service, "error")
 		s.log.Error("login could not be checked", "user", login, "error", err)
 		s.err("[SYS/TEMP] Login cannot be checked at present; try again later")
 		return
@@ -200,14 +198,17 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 	var inUse *store.InUseError
 	switch {
 	case errors.As(err, &inUse):
+		logins.Add(1, s.srv.Service, "in_use")
 		s.log.Warn("mailbox in use", "user", a.Address(), "holder", inUse.Holder, "since", inUse.Since.Format(time.RFC3339))
 		s.err(fmt.Sprintf("[IN-USE] Mailbox is open in another session, from %s since %s", inUse.Holder, inUse.Since.Format(time.RFC3339)))
 		return
 	case err != nil:
+		logins.Add(1, s.srv.Service, "error")
 		s.log.Error("mailbox cannot be opened", "user", a.Address(), "error", err)
 		s.err("[SYS/TEMP] Mailbox cannot be opened at present; try again later")
 		return
 	}
+	logins.Add(1, s.srv.Service, "ok")
 	s.account, s.box = a, box
 	if s.srv.LoggedIn != nil {
 		s.srv.LoggedIn(a.Address(), s.c.Remote().Addr())
@@ -216,4 +217,15 @@ func (s *session) loggedIn(how, login string, a account.Account, err error) {
 	n, size := s.total()
 	s.log.Info("logged in", "user", a.Address(), "mechanism", how, "tls", s.c.TLS() != nil, "messages", n, "octets", size)
 	s.ok(fmt.Sprintf("Mailbox has %d messages (%d octets)", n, size))
+}
+
+// authFailed answers a login that failed, and ends the session after too many.
+func (s *session) authFailed(text, last string) {
+	s.authFailures++
+	if s.authFailures < s.srv.Limits.AuthFailures {
+		s.err(text)
+		return
+	}
+	s.log.Warn("session ended", "why", "too many failed logins")
+	s.end(text + last)
 }

@@ -43,6 +43,35 @@ func TestDialogues(t *testing.T) {
 			C: QUIT
 			S: +OK Bye
 			S: EOF`,
+		"arguments nobody wants": `
+			C: CAPA x
+			S: -ERR CAPA takes no argument
+			C: STLS x
+			S: -ERR STLS takes no argument
+			C: QUIT x
+			S: -ERR QUIT takes no argument
+			C: USER taro
+			S: +OK Password please
+			C: PASS correct horse battery
+			S: +OK Mailbox has 2 messages (49 octets)
+			C: DELE 1
+			S: +OK Message 1 will be deleted at QUIT
+			C: QUIT now
+			S: -ERR QUIT takes no argument
+			C: STAT
+			S: +OK 1 30
+			C: RSET
+			S: +OK Mailbox has 2 messages (49 octets)`,
+		"throttled logins": `
+			C: USER slow
+			S: +OK Password please
+			C: PASS x
+			S: -ERR [SYS/TEMP] Too many failed logins; try again in 60 seconds
+			C: AUTH PLAIN AHNsb3cAeA==
+			S: -ERR [SYS/TEMP] Too many failed logins; try again in 60 seconds
+			C: AUTH PLAIN AHNsb3cAeA==
+			S: -ERR [SYS/TEMP] Too many failed logins; try again in 60 seconds
+			S: EOF`,
 		"logins": `
 			C: USER nobody
 			S: +OK Password please

@@ -158,3 +158,28 @@ func TestDamagedAndGone(t *testing.T) {
 		S: third
 		S: .`)
 }
+
+func TestCounters(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.Service = "pop3-counted" }, "Subject: 1\r\n\r\none\r\n", "Subject: 2\r\n\r\n")
+	p := r.dial(t)
+	p.do("USER taro")
+	p.do("PASS wrong")
+	p.do("USER slow")
+	p.do("PASS wrong")
+	p.login()
+	p.raw("RETR 1")
+	p.raw("TOP 2 0")
+	p.do("DELE 2")
+	second := r.dial(t)
+	second.do("USER taro")
+	second.do("PASS " + password)
+	p.do("QUIT")
+	for result, want := range map[string]int64{"ok": 1, "failed": 1, "throttled": 1, "in_use": 1} {
+		if got := logins.Value(r.Service, result); got != want {
+			t.Errorf("logins %s: %d, want %d", result, got, want)
+		}
+	}
+	if n, o, d := retrieved.Value(r.Service), octets.Value(r.Service), deletions.Value(r.Service); n != 1 || o != 33 || d != 1 {
+		t.Errorf("%d retrieved, %d octets, %d deleted; want 1, 33, 1", n, o, d)
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"mailsrv/server/account"
 	"mailsrv/server/conn"
+	"mailsrv/server/metrics"
 	"mailsrv/server/store"
 )
 
@@ -42,6 +43,15 @@ type Limits struct {
 	Idle         time.Duration // for one command; RFC 1939 3 asks for 10 minutes
 	Login        time.Duration // from the greeting to the end of the login; 0: 3 minutes
 }
+
+// Labels "result" of logins: ok, failed (name or password), throttled, in_use,
+// error.
+var (
+	logins    = metrics.NewCounter("mailsrv_pop3_logins_total", "Logins.", "service", "result")
+	retrieved = metrics.NewCounter("mailsrv_pop3_retrieved_total", "Messages that were sent whole to their owners.", "service")
+	octets    = metrics.NewCounter("mailsrv_pop3_octets_total", "Octets of the messages and parts of messages that were sent.", "service")
+	deletions = metrics.NewCounter("mailsrv_pop3_deleted_total", "Messages deleted at the end of sessions.", "service")
+)
 
 // Serve implements conn.Handler.
 func (s *Server) Serve(c *conn.Conn) {

@@ -37,6 +37,8 @@ func (oneAccount) Authenticate(login, pw string) (account.Account, error) {
 	switch {
 	case login == "broken":
 		return account.Account{}, &account.DamagedError{File: "x", Reason: "test"}
+	case login == "slow":
+		return account.Account{}, &account.ThrottledError{Wait: time.Minute}
 	case login == "taro" && pw == password:
 		return taro, nil
 	}

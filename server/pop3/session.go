@@ -149,11 +149,15 @@ func (s *session) command(line string) {
 	verb, arg, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(verb)
 	switch verb {
-	case "CAPA":
-		s.capa()
-		return
-	case "QUIT":
-		s.quit()
+	case "CAPA", "QUIT":
+		switch {
+		case strings.TrimSpace(arg) != "":
+			s.wrong(verb + " takes no argument") // nothing is deleted on a guess
+		case verb == "QUIT":
+			s.quit()
+		default:
+			s.capa()
+		}
 		return
 	case "NOOP":
 		if s.box != nil && arg == "" {
@@ -346,6 +350,7 @@ func (s *session) retr(i, lines int) {
 		s.ok("Top of message follows")
 	}
 	sent, err := sendStuffed(s.c.W, r, lines, s.pace())
+	octets.Add(sent, s.srv.Service)
 	if err != nil {
 		// The reply is under way: only the end of the connection says that
 		// something is missing.
@@ -355,6 +360,7 @@ func (s *session) retr(i, lines int) {
 	}
 	if lines < 0 {
 		s.retrieved++
+		retrieved.Add(1, s.srv.Service)
 		if sent != m.Size {
 			s.log.Warn("message is not as long as was said: its file is damaged or was changed", "uid", m.UID, "octets", sent, "said", m.Size)
 		}
@@ -386,6 +392,7 @@ func (s *session) quit() {
 		s.err("[SYS/TEMP] Some deleted messages could not be removed")
 		return
 	}
+	deletions.Add(int64(len(marked)), s.srv.Service)
 	for _, i := range marked {
 		s.log.Info("message deleted", "user", user, "uid", messages[i].UID)
 	}

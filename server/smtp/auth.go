@@ -107,21 +107,24 @@ func (s *session) authEnded(mechanism string, exchange sasl.Exchange, err error)
 		s.wrong(Reply{501, badSyntax, "Message of the login is malformed"})
 	case errors.Is(err, account.ErrCredentials):
 		logins.Add(1, s.srv.Service, "failed")
-		s.authFailures++
 		s.log.Warn("login failed", "user", login, "mechanism", mechanism)
-		reply := Reply{535, "5.7.8", "Authentication credentials invalid"}
-		if s.authFailures < s.srv.Limits.AuthFailures {
-			s.send(reply)
-			return
-		}
-		s.log.Warn("session ended", "why", "too many failed logins")
-		s.send(reply)
-		s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many failed logins"})
+		s.authFailed(Reply{535, "5.7.8", "Authentication credentials invalid"})
 	case errors.As(err, &throttled):
-		s.send(Reply{454, "4.7.0", fmt.Sprintf("Too many failed logins; try again in %d seconds", throttled.Seconds())})
+		logins.Add(1, s.srv.Service, "throttled")
+		s.authFailed(Reply{454, "4.7.0", fmt.Sprintf("Too many failed logins; try again in %d seconds", throttled.Seconds())})
 	default:
 		logins.Add(1, s.srv.Service, "error")
 		s.log.Error("login could not be checked", "user", login, "error", err)
 		s.send(Reply{454, "4.7.0", "Login cannot be checked at present; try again later"})
+	}
+}
+
+// authFailed answers a login that failed, and ends the session after too many.
+func (s *session) authFailed(r Reply) {
+	s.authFailures++
+	s.send(r)
+	if s.authFailures >= s.srv.Limits.AuthFailures {
+		s.log.Warn("session ended", "why", "too many failed logins")
+		s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many failed logins"})
 	}
 }

@@ -96,9 +96,11 @@ func (s *session) mail(arg string) {
 	id := conn.NewID()
 	tx := s.srv.Backend.Begin(id, s.client)
 	addr, reply := tx.Mail(from)
-	if reply.OK() {
-		s.tx, s.id, s.from, s.utf8 = tx, id, addr, from.UTF8
+	if !reply.OK() {
+		s.refuse(reply)
+		return
 	}
+	s.tx, s.id, s.from, s.utf8 = tx, id, addr, from.UTF8
 	s.send(reply)
 }
 
@@ -188,17 +190,22 @@ func (s *session) rcpt(arg string) {
 		return
 	}
 	if len(s.rcpts) >= s.srv.Limits.Recipients {
-		s.send(Reply{452, "4.5.3", fmt.Sprintf("Too many recipients; at most %d are taken at once", s.srv.Limits.Recipients)})
+		full := Reply{452, "4.5.3", fmt.Sprintf("Too many recipients; at most %d are taken at once", s.srv.Limits.Recipients)}
+		if s.overshoot++; s.overshoot > maxOvershoot {
+			s.wrong(full)
+		} else {
+			s.send(full)
+		}
 		return
 	}
 	addr, reply := s.tx.Rcpt(to)
 	recipients.Add(1, s.srv.Service, reply.result())
-	switch {
-	case reply.OK():
+	if reply.Code/100 == 5 && s.client.User == "" {
+		s.refuse(reply)
+		return
+	}
+	if reply.OK() {
 		s.rcpts = append(s.rcpts, addr)
-	case reply.Code/100 == 5 && s.client.User == "":
-		s.refused++ // somebody may be trying out names
-		s.slow(s.refused - patientRefused)
 	}
 	s.send(reply)
 }

@@ -27,6 +27,7 @@ const (
 
 var (
 	errDotNextToLF = errors.New("line of one dot next to a bare LF")
+	errDotNextToCR = errors.New("line of one dot next to a bare CR")
 	errEndless     = errors.New("message far beyond the size limit")
 )
 
@@ -94,7 +95,9 @@ func wholeLineEnds(p []byte, afterCR bool) []byte {
 type lines struct {
 	inLine  bool   // the last octets were not a line end of either kind
 	afterLF bool   // the last line end was a bare LF
+	afterCR bool   // the last line end was CR CR LF
 	lastCR  bool   // the last octet was CR
+	twoCR   bool   // and the one before it
 	inBody  bool   // behind the blank line
 	head    []byte // how the present line of the header begins
 	hops    int    // Received fields
@@ -114,6 +117,7 @@ func (l *lines) look(p []byte) {
 		if len(line) > 0 {
 			cr := bytes.IndexByte(line, '\r')
 			l.bareCR = l.bareCR || l.lastCR || cr >= 0 && cr < len(line)-1
+			l.twoCR = line[len(line)-1] == '\r' && (len(line) == 1 && l.lastCR || len(line) > 1 && line[len(line)-2] == '\r')
 			l.lastCR = line[len(line)-1] == '\r'
 			if n := len(receivedField) - len(l.head); n > 0 && !l.inBody {
 				l.head = append(l.head, line[:min(n, len(line))]...)
@@ -133,7 +137,8 @@ func (l *lines) look(p []byte) {
 		if l.afterLF = !l.lastCR; l.afterLF {
 			l.bareLFs++
 		}
-		l.inLine, l.lastCR = false, false
+		l.afterCR = l.twoCR
+		l.inLine, l.lastCR, l.twoCR = false, false, false
 		p = p[i+1:]
 	}
 }
@@ -162,7 +167,7 @@ func (d *dataReader) next(l *lines) (part []byte, end bool, err error) {
 		return nil, false, err
 	}
 	if !l.inLine && b[0] == '.' {
-		end, err := d.dot(l.afterLF)
+		end, err := d.dot(l)
 		if end || err != nil {
 			return nil, end, err
 		}
@@ -183,7 +188,7 @@ func (d *dataReader) next(l *lines) (part []byte, end bool, err error) {
 
 // dot looks at a line that begins with a dot. It waits for no more of it than
 // it needs.
-func (d *dataReader) dot(afterLF bool) (end bool, err error) {
+func (d *dataReader) dot(l *lines) (end bool, err error) {
 	b, err := peek(d.r, 2)
 	if err == nil && b[1] == '\r' {
 		b, err = peek(d.r, 3)
@@ -191,9 +196,12 @@ func (d *dataReader) dot(afterLF bool) (end bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case b[1] == '\n' || b[1] == '\r' && b[2] == '\n' && afterLF:
+	case b[1] == '\n' || b[1] == '\r' && b[2] == '\n' && l.afterLF:
 		d.discard(len(b))
 		return false, errDotNextToLF
+	case b[1] == '\r' && b[2] == '\n' && l.afterCR:
+		d.discard(len(b))
+		return false, errDotNextToCR
 	case b[1] == '\r' && b[2] == '\n':
 		d.discard(len(b))
 		return true, nil

@@ -86,6 +86,7 @@ func TestSmuggling(t *testing.T) {
 		"\n.\r":         {bareCR, false},
 		"\n..\r\n":      {"250 2.0.0 Ok: queued as ID", false},
 		"\r\r\n.\r\r\n": {bareCR, false},
+		"\r\r\n.\r\n":   {bareCR, true},
 		"\r\n\x00.\r\n": {"250 2.0.0 Ok: queued as ID", false},
 		"\r\n.\x00\r\n": {"250 2.0.0 Ok: queued as ID", false},
 	} {

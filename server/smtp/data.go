@@ -91,6 +91,9 @@ func (s *session) cutShort(err error) {
 	case errors.Is(err, errDotNextToLF):
 		log.Warn("message refused", "why", "line of one dot next to a bare LF")
 		s.end(*badLineEnd("LF"))
+	case errors.Is(err, errDotNextToCR):
+		log.Warn("message refused", "why", "line of one dot next to a bare CR")
+		s.end(*badLineEnd("CR"))
 	case errors.Is(err, errEndless):
 		log.Warn("message refused", "why", "too big, and no end in sight")
 		s.end(*s.tooBig())
@@ -130,7 +133,7 @@ func (s *session) commit() {
 	if reply.OK() {
 		octets.Add(s.in.total, s.srv.Service)
 		reply.Text += ": queued as " + s.id
-		s.idle, s.refused = 0, 0
+		s.idle, s.refused, s.overshoot = 0, 0, 0
 		if s.in.lines.bareLFs > 0 {
 			log = log.With("lines_ended_by_lf", s.in.lines.bareLFs)
 		}

@@ -254,6 +254,26 @@ func TestCRInLogin(t *testing.T) {
 	}
 }
 
+// AUTH may bring a long message along (RFC 4954 4); no other command may.
+func TestLongAuthCommand(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	p.reply()
+	p.do("EHLO c")
+	long := "AHRhcm8A" + strings.Repeat("eHh4", maxCommand)
+	if got := p.do("AUTH PLAIN " + long); got != "535 5.7.8 Authentication credentials invalid" {
+		t.Error(got)
+	}
+	if got := p.do("HELP AUTH " + long); got != "500 5.5.2 Line too long" {
+		t.Error(got)
+	}
+	if got := p.do("AUTH PLAIN " + strings.Repeat("eHh4", maxAuthLine/4)); got != "500 5.5.2 Line too long" {
+		t.Error(got)
+	}
+	if got := p.do("AUTH PLAIN AHRhcm8AY29ycmVjdCBob3JzZSBiYXR0ZXJ5"); got != "235 2.7.0 Authentication successful" {
+		t.Error(got)
+	}
+}
+
 func TestTooManyLongLines(t *testing.T) {
 	p := newRig(t, nil).dial(t)
 	p.reply()

@@ -168,7 +168,7 @@ func TestTooManyRefusedRecipients(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many recipients that are not accepted" {
+	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many senders or recipients that are not accepted" {
 		t.Error(got)
 	}
 	user := newRig(t, nil).dial(t)
@@ -180,6 +180,44 @@ func TestTooManyRefusedRecipients(t *testing.T) {
 		if got := user.do("RCPT TO:<x@example.org>"); got != refused {
 			t.Fatal(got)
 		}
+	}
+}
+
+// No refusal is for ever: whoever repeats what is refused is sent away.
+func TestTooManyRefusals(t *testing.T) {
+	const end = "421 4.7.0 mail.example.com "
+	for name, tt := range map[string]struct {
+		before  []string
+		repeat  string
+		reply   string
+		times   int
+		goodbye string
+	}{
+		"sender": {nil, "MAIL FROM:<x@spam.example>", "550 5.7.1 Not you", maxRefused, "Too many senders or recipients that are not accepted"},
+		"recipients beyond the limit": {
+			[]string{"MAIL FROM:<a@example.net>", "RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>", "RCPT TO:<c@example.com>"},
+			"RCPT TO:<d@example.com>", "452 4.5.3 Too many recipients; at most 3 are taken at once", maxOvershoot + maxErrors, "Too many errors",
+		},
+		"throttled login": {nil, "AUTH PLAIN AHNsb3cAeA==", "454 4.7.0 Too many failed logins; try again in 60 seconds", 3, "Too many failed logins"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newRig(t, nil).dial(t)
+			p.reply()
+			p.do("EHLO c")
+			for _, command := range tt.before {
+				if got := p.do(command); got[0] != '2' {
+					t.Fatal(got)
+				}
+			}
+			for i := range tt.times {
+				if got := p.do(tt.repeat); got != tt.reply {
+					t.Fatalf("%d: %s", i, got)
+				}
+			}
+			if got := p.reply(); got != end+tt.goodbye {
+				t.Error(got)
+			}
+		})
 	}
 }
 

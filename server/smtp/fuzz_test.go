@@ -18,7 +18,7 @@ import (
 // FuzzData holds the reader of message content against a plain one that knows
 // only the rule: the end is CRLF, dot, CRLF.
 func FuzzData(f *testing.F) {
-	for _, s := range []string{".\r\n", "a\r\n.\r\n", "..\r\n.b\r\n.\r\nrest", "a\n.\r\n", "a\r.\r\n.\r\n", "\r\n.\n\r\n.\r\n"} {
+	for _, s := range []string{".\r\n", "a\r\n.\r\n", "..\r\n.b\r\n.\r\nrest", "a\n.\r\n", "a\r.\r\n.\r\n", "\r\n.\n\r\n.\r\n", "a\r\r\n.\r\n"} {
 		f.Add([]byte(s), 16)
 	}
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
@@ -42,7 +42,7 @@ func FuzzData(f *testing.F) {
 			t.Errorf("%q: taken %d, used %d", in, d.taken, len(used))
 		}
 		content, ok := bytes.CutSuffix(used, []byte(".\r\n"))
-		if !ok || len(content) > 0 && !bytes.HasSuffix(content, []byte("\r\n")) {
+		if !ok || len(content) > 0 && !bytes.HasSuffix(content, []byte("\r\n")) || bytes.HasSuffix(content, []byte("\r\r\n")) {
 			t.Fatalf("%q: took %q for a whole message", in, used)
 		}
 		bareLF, bareCR := false, false

@@ -130,6 +130,9 @@ func (o oneAccount) Resolve(string, string) (account.Route, error) {
 
 func (o oneAccount) Domains() []string { return []string{"example.com"} }
 func (o oneAccount) Authenticate(login, pw string) (account.Account, error) {
+	if login == "slow" {
+		return account.Account{}, &account.ThrottledError{Wait: time.Minute}
+	}
 	if login != "taro" || pw != password {
 		return account.Account{}, account.ErrCredentials
 	}

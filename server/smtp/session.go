@@ -13,7 +13,7 @@ import (
 )
 
 // maxCommand is the longest command line, CRLF included. RFC 5321 4.5.3.1.4
-// asks for 512 and more with extensions.
+// asks for 512 and more with extensions; AUTH may be as long as maxAuthLine.
 const maxCommand = 2048
 
 // What a session may do that leads to no message. Beyond the first number of
@@ -21,10 +21,11 @@ const maxCommand = 2048
 const (
 	patientErrors  = 10 // commands that were not understood or out of place
 	maxErrors      = 20
-	patientRefused = 20 // recipients refused to a client that has not logged in
+	patientRefused = 20 // senders refused; recipients refused to a client that has not logged in
 	maxRefused     = 100
 
-	maxIdle = 100 // NOOP, RSET, VRFY, HELP, EHLO; each one more is an error
+	maxIdle      = 100  // NOOP, RSET, VRFY, HELP, EHLO; each one more is an error
+	maxOvershoot = 1000 // recipients beyond the limit, for a list sent in one group; each one more is an error
 
 	defaultDelay = 250 * time.Millisecond
 	maxDelay     = 5 * time.Second
@@ -39,7 +40,8 @@ type session struct {
 
 	esmtp        bool
 	errors       int // commands that were not understood or out of place
-	refused      int // recipients
+	refused      int // senders and recipients
+	overshoot    int // recipients beyond the limit
 	idle         int // commands that lead to nothing
 	authFailures int
 	ended        bool
@@ -62,7 +64,10 @@ func (s *session) run() {
 	s.log.Debug("connected")
 	s.send(Reply{220, "", s.srv.Hostname + " ESMTP mailsrv"})
 	for !s.ended {
-		line, err := s.c.ReadLine(conn.Line{Max: maxCommand, Between: s.tx == nil})
+		line, err := s.c.ReadLine(conn.Line{Max: maxAuthLine, Between: s.tx == nil})
+		if err == nil && len(line)+2 > maxCommand && !isAuth(line) {
+			err = conn.ErrTooLong
+		}
 		switch err {
 		case nil:
 			s.command(line)
@@ -76,6 +81,11 @@ func (s *session) run() {
 	}
 }
 
+func isAuth(line []byte) bool {
+	_, ok := cutPrefixFold(string(line[:min(len(line), 5)]), "AUTH ")
+	return ok
+}
+
 // patience ends the session of a client that only goes wrong.
 func (s *session) patience() {
 	why, words := "", ""
@@ -84,7 +94,7 @@ func (s *session) patience() {
 	case s.errors >= maxErrors:
 		why, words = "too many errors", "Too many errors"
 	case s.refused >= maxRefused:
-		why, words = "too many refused recipients", "Too many recipients that are not accepted"
+		why, words = "too many refused senders or recipients", "Too many senders or recipients that are not accepted"
 	}
 	if why != "" {
 		s.log.Warn("session ended", "why", why)
@@ -134,6 +144,14 @@ func (s *session) send(r Reply) {
 func (s *session) wrong(r Reply) {
 	s.errors++
 	s.slow(s.errors - patientErrors)
+	s.send(r)
+}
+
+// refuse sends a refusal to a command that was well-formed and in place:
+// somebody may be trying out what is accepted.
+func (s *session) refuse(r Reply) {
+	s.refused++
+	s.slow(s.refused - patientRefused)
 	s.send(r)
 }
 

@@ -5,9 +5,10 @@
 //
 // No two servers may see different messages in the same octets ("SMTP
 // smuggling"). A command ends with CRLF and with nothing else, and so does the
-// line of one dot that ends a message. A line of one dot next to a bare LF would
-// be that end for a careless server: the session is ended there with 550 5.5.2,
-// because nothing that follows can be trusted. A message with a bare CR is
+// line of one dot that ends a message. A line of one dot next to a bare LF, or
+// behind CR CR LF, may be that end for one server and not for another: the
+// session is ended there with 550 5.5.2, because nothing that follows can be
+// trusted. A message with a bare CR is
 // refused after its end with the same reply. Other lines may end with LF alone,
 // as programs send them that take a text file for a message (curl): such an LF
 // is made CRLF before anybody else sees it. All other octets are kept.
@@ -143,7 +144,7 @@ func clean(s string) string {
 }
 
 // Labels "result": accepted, refused (5xx), deferred (4xx); for logins ok,
-// failed, error.
+// failed, throttled, error.
 var (
 	messages   = metrics.NewCounter("mailsrv_smtp_messages_total", "Messages that came to their end, and what was said to them.", "service", "result")
 	octets     = metrics.NewCounter("mailsrv_smtp_octets_total", "Octets of the messages that were accepted.", "service")
