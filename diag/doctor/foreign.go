@@ -44,6 +44,14 @@ func foreign(ctx context.Context, c *Case) []diag.Finding {
 }
 
 func (c *Case) foreignServer(ctx context.Context, s mta.Server) []diag.Finding {
+	out := c.foreignFindings(ctx, s)
+	if s.Late {
+		out = append(out, diag.New("check.timeout", "foreign", diag.Evidence{"server": s.Product, "limit_s": int(mta.Limit.Seconds())}))
+	}
+	return out
+}
+
+func (c *Case) foreignFindings(ctx context.Context, s mta.Server) []diag.Finding {
 	ev := diag.Evidence{"server": s.Product, "version": s.Version, "config": s.ConfigDir, "program": s.Program}
 	if !s.Running {
 		out := []diag.Finding{diag.New("foreign.not_running", s.Name(), ev)}

@@ -83,6 +83,7 @@ func TestForeign(t *testing.T) {
 			s.Complaint = "postconf: fatal: line 48: missing '='"
 			s.Networks = prefixes("0.0.0.0/0")
 		}, map[string]diag.Status{"foreign.config_broken": diag.Fail}},
+		{"asked in vain", closed.Addr, func(s *mta.Server) { s.Late = true }, map[string]diag.Status{"check.timeout": diag.Skip}},
 		{"mail waits", closed.Addr, func(s *mta.Server) {
 			s.Queue = late(9*time.Hour, "connect to mx.b.example[192.0.2.1]:25: Connection timed out")
 		},

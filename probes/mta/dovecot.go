@@ -17,6 +17,7 @@ func (s System) dovecot(ctx context.Context, in instance) (Server, bool) {
 		args = append(args, "-c", in.config)
 	}
 	o := run(ctx, append(args, "-n")...)
+	srv.Late = o.late
 	srv.Complaint = complaints(o, "fatal:", "error:")
 	c := parseDoveconf(o.stdout)
 	srv.Version, srv.ConfigDir = c.version, cmp.Or(c.file, in.config)

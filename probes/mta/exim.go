@@ -15,6 +15,7 @@ func (s System) exim(ctx context.Context, _ instance) (Server, bool) {
 	srv := Server{Product: Exim, Program: exim}
 	about := run(ctx, exim, "-bV")
 	srv.Version, srv.ConfigDir = parseEximVersion(about.stdout)
+	srv.Late = about.late
 	srv.Complaint = complaints(about, "configuration error", "cannot open", "failed to")
 	srv.PID, srv.Running = s.alive("/run/exim4/exim.pid", "exim4", "exim")
 	if !srv.Running {

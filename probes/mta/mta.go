@@ -43,6 +43,7 @@ type Server struct {
 	PID       int // of its main process; 0 when not known
 	Listen    []port.Holder
 
+	Late      bool   // a program that was asked for the configuration did not end within Limit: what it did not say is unknown
 	Complaint string // what its own check says is wrong; empty: nothing
 	Hostname  string
 
@@ -91,8 +92,8 @@ type System struct {
 	Now       time.Time
 }
 
-// step is the limit of one program.
-const step = 5 * time.Second
+// Limit is how long one program may take.
+const Limit = 5 * time.Second
 
 // Find asks all that are installed, side by side.
 func (s System) Find(ctx context.Context) []Server {
@@ -206,13 +207,14 @@ func (s System) file(path string) string { return filepath.Join(s.Root, path) }
 type output struct {
 	stdout, stderr string
 	err            error // it could not be run, failed, or took too long
+	late           bool  // it took too long
 }
 
 // maxOutput is how much of what a program says is read, in octets.
 const maxOutput = 8 << 20
 
 func run(ctx context.Context, argv ...string) output {
-	ctx, cancel := context.WithTimeout(ctx, step)
+	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":"+strings.Join(sbin, ":"))
@@ -220,7 +222,7 @@ func run(ctx context.Context, argv ...string) output {
 	var out, errs limited
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
-	return output{out.String(), errs.String(), err}
+	return output{out.String(), errs.String(), err, ctx.Err() != nil}
 }
 
 // limited keeps the beginning of what is written to it.

@@ -186,6 +186,17 @@ func TestOtherInstances(t *testing.T) {
 	}
 }
 
+// What a program did not say in time is not taken for a healthy answer.
+func TestLate(t *testing.T) {
+	s := fake(t, map[string]string{"postconf": "exec sleep 60\n", "doveconf": "exec sleep 60\n"})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	got := s.Find(ctx)
+	if len(got) != 2 || !got[0].Late || !got[1].Late {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Two Postfixes are two servers: each with its own settings and sockets.
 func TestSeveralInstances(t *testing.T) {
 	s := fake(t, map[string]string{

@@ -33,6 +33,7 @@ func (s System) postfix(ctx context.Context, in instance) (Server, bool) {
 		wg.Go(func() { said[i] = run(ctx, slices.Concat([]string{postconf}, srv.options, args)...) })
 	}
 	wg.Wait()
+	srv.Late = said[0].late || said[1].late || said[2].late
 	v := parsePostconf(said[0].stdout)
 	if srv.Complaint = complaints(said[0], "fatal:", "error:"); srv.Complaint == "" {
 		srv.Complaint = complaints(said[1], "fatal:", "error:")

@@ -25,6 +25,7 @@ func (s System) sendmail(ctx context.Context, _ instance) (Server, bool) {
 	srv := Server{Product: Sendmail, Program: program, ConfigDir: filepath.Dir(cf)}
 	about := run(ctx, program, "-d0.1", "-bt")
 	srv.Version = sendmailVersion(about.stdout)
+	srv.Late = about.late
 	srv.Complaint = complaints(about, "configuration error", "cannot open", "unknown configuration line", "invalid")
 	srv.PID, srv.Running = s.alive("/run/sendmail/mta/sendmail.pid", "sendmail", "sendmail-mta")
 	if !srv.Running {
