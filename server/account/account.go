@@ -1,9 +1,10 @@
 // Package account knows who has a mailbox here and how they prove it.
 //
 // Each account is one readable TOML file, DATA_DIR/accounts/DOMAIN/USER.toml,
-// written atomically by the user commands and read afresh by the server, so
-// that changes hold at once. Passwords are kept as SCRAM-SHA-256 verifiers (RFC
-// 5802): whoever reads a file cannot log in with what stands there.
+// written atomically by the user commands and looked at by the server each
+// time, so that changes hold at once. Passwords are kept as SCRAM-SHA-256
+// verifiers (RFC 5802): whoever reads a file cannot log in with what stands
+// there.
 //
 // Callers know accounts by the Directory interface; Files is its plain-file
 // implementation.

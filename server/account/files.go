@@ -23,6 +23,7 @@ type Files struct {
 	dir     string
 	fixed   []string      // the configuration's domains
 	added   *domains.Live // those of mailsrv domain add
+	cache   cache
 	now     func() time.Time
 
 	work chan struct{} // bounds how many password checks compute at once
@@ -85,7 +86,7 @@ func (d *Files) read(name, domain string) (entry, error) {
 	if name != CatchAll && CheckName(name) != nil || !d.local(domain) {
 		return entry{}, ErrNotFound
 	}
-	e, err := readEntry(d.File(name, domain), name, domain)
+	e, err := d.cache.read(d.File(name, domain), name, domain)
 	if err == nil && d.expired(e.Account) {
 		return entry{}, ErrNotFound
 	}

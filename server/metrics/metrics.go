@@ -25,19 +25,26 @@ type Counter struct {
 	labels     []string
 
 	mu     sync.Mutex
-	values map[string]int64 // by labels as they are written
+	counts map[values]int64
 }
+
+// values are those of a counter's labels.
+type values [2]string
 
 var (
 	registry   []*Counter
 	registered sync.Mutex
 )
 
-// NewCounter makes a counter that Write knows. name ends with "_total".
+// NewCounter makes a counter that Write knows. name ends with "_total". There
+// are at most two labels.
 func NewCounter(name, help string, labels ...string) *Counter {
-	c := &Counter{name: name, help: help, labels: labels, values: map[string]int64{}}
+	if len(labels) > len(values{}) {
+		panic("metrics: too many labels: " + name)
+	}
+	c := &Counter{name: name, help: help, labels: labels, counts: map[values]int64{}}
 	if len(labels) == 0 {
-		c.values[""] = 0 // there from the start
+		c.counts[values{}] = 0 // there from the start
 	}
 	registered.Lock()
 	defer registered.Unlock()
@@ -47,19 +54,24 @@ func NewCounter(name, help string, labels ...string) *Counter {
 
 // Add adds n to the counter of the label values, which are few: never anything
 // that a client may choose.
-func (c *Counter) Add(n int64, values ...string) {
-	key := set(c.labels, values)
+func (c *Counter) Add(n int64, labels ...string) {
+	var key values
+	copy(key[:len(c.labels)], labels)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.values[key] += n
+	c.counts[key] += n
 }
 
 // Value returns the count for label values.
-func (c *Counter) Value(values ...string) int64 {
+func (c *Counter) Value(labels ...string) int64 {
+	var key values
+	copy(key[:], labels)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.values[set(c.labels, values)]
+	return c.counts[key]
 }
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // set writes labels with their values.
 func set(labels, values []string) string {
@@ -68,7 +80,7 @@ func set(labels, values []string) string {
 	}
 	pairs := make([]string, len(labels))
 	for i, l := range labels {
-		pairs[i] = l + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(values[i]) + `"`
+		pairs[i] = l + `="` + escape.Replace(values[i]) + `"`
 	}
 	return "{" + strings.Join(pairs, ",") + "}"
 }
@@ -80,9 +92,13 @@ func Write(w io.Writer) {
 	registered.Unlock()
 	slices.SortFunc(all, func(a, b *Counter) int { return strings.Compare(a.name, b.name) })
 	for _, c := range all {
+		counts := map[string]int64{}
 		c.mu.Lock()
-		write(w, c.name, c.help, "counter", c.values)
+		for key, n := range c.counts {
+			counts[set(c.labels, key[:])] = n
+		}
 		c.mu.Unlock()
+		write(w, c.name, c.help, "counter", counts)
 	}
 }
 
