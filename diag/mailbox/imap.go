@@ -19,15 +19,13 @@ const inbox = "INBOX"
 // remoteIMAP is a mailbox on an IMAP server. It is opened for reading only,
 // until something is to be deleted.
 type remoteIMAP struct {
-	server     Server
-	c          *imap.Conn
-	count      int // messages
-	clear      bool
-	reconnects int
+	remote
+	c     *imap.Conn
+	count int // messages
 }
 
 func openIMAP(ctx context.Context, s Server) (*remoteIMAP, error) {
-	r := &remoteIMAP{server: s}
+	r := &remoteIMAP{remote: remote{server: s}}
 	if err := r.login(ctx); err != nil {
 		return nil, err
 	}
@@ -49,32 +47,24 @@ func (r *remoteIMAP) login(ctx context.Context) error {
 
 // introduce goes from the greeting to the open mailbox.
 func (r *remoteIMAP) introduce(c *imap.Conn) error {
-	s := r.server
 	if _, err := c.Greeting(); err != nil {
 		return err
 	}
 	if _, err := c.Capability(); err != nil {
 		return err
 	}
-	if c.TLS == nil && s.TLS != TLSNone {
-		switch {
-		case c.Has("STARTTLS"):
-			if _, err := c.StartTLS(); err != nil {
-				return err
-			}
-			if _, err := c.Capability(); err != nil {
-				return err
-			}
-		case s.TLS == TLSStart:
-			return ErrNoSTLS
+	err := r.secure(c.Conn, c.Has("STARTTLS"), func() error {
+		if _, err := c.StartTLS(); err != nil {
+			return err
 		}
-	}
-	var err error
-	if r.clear, err = trusted(c.Addr, c.TLS); err != nil {
+		_, err := c.Capability()
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if !c.LoggedIn {
-		if _, err := c.Login(s.User, s.Password); err != nil {
+		if _, err := c.Login(r.server.User, r.server.Password); err != nil {
 			return err
 		}
 	}
@@ -155,24 +145,15 @@ func answered(err error) bool {
 	return e != nil && (e.Err == nil || e.How == dial.Permanent)
 }
 
-// again logs in anew after the connection was lost, and makes sure that the
-// messages have kept their numbers.
+// again logs in anew.
 func (r *remoteIMAP) again(ctx context.Context, m Message) error {
 	_ = r.c.Conn.Close() // it is dead
-	if r.reconnects++; r.reconnects > maxReconnects {
-		return errors.New("the connection breaks again and again")
-	}
-	if err := r.login(ctx); err != nil {
-		return err
-	}
-	ms, err := r.List(ctx)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(ms, func(x Message) bool { return x.Number == m.Number && x.UID == m.UID && x.Size == m.Size }) {
-		return errChangedMeanwhile
-	}
-	return nil
+	return r.resume(ctx, m, func(ctx context.Context) ([]Message, error) {
+		if err := r.login(ctx); err != nil {
+			return nil, err
+		}
+		return r.List(ctx)
+	})
 }
 
 // Copy implements Box.

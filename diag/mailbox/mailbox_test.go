@@ -113,9 +113,9 @@ func at(t *testing.T, srv *pop3test.Server) Server {
 	return Server{Host: ap.Addr().String(), Port: int(ap.Port()), User: "taro", Password: "geheim"}
 }
 
-func remote(t *testing.T, script string) *Remote {
+func openScript(t *testing.T, script string) *remotePOP3 {
 	t.Helper()
-	r, err := OpenRemote(context.Background(), at(t, pop3test.Play(t, script)))
+	r, err := openPOP3(context.Background(), at(t, pop3test.Play(t, script)))
 	must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r
@@ -123,7 +123,7 @@ func remote(t *testing.T, script string) *Remote {
 
 // A server that drops the connection at one message costs only that one.
 func TestRemoteDrops(t *testing.T) {
-	r := remote(t, session+"< TOP\n> +OK\n> Subject: fine\n>\n> .\n< TOP\nreset\n")
+	r := openScript(t, session+"< TOP\n> +OK\n> Subject: fine\n>\n> .\n< TOP\nreset\n")
 	ctx := context.Background()
 	ms, err := r.List(ctx)
 	must(t, err)
@@ -136,7 +136,7 @@ func TestRemoteDrops(t *testing.T) {
 
 // When the mailbox has changed meanwhile, numbers mean other messages.
 func TestRemoteChanges(t *testing.T) {
-	r := remote(t, session+"< TOP\nreset\n")
+	r := openScript(t, session+"< TOP\nreset\n")
 	ctx := context.Background()
 	ms, err := r.List(ctx)
 	must(t, err)
@@ -149,7 +149,7 @@ func TestRemoteChanges(t *testing.T) {
 func TestRemoteDeletesAllOrNothing(t *testing.T) {
 	srv := pop3test.Play(t, session+"< DELE 1\n> +OK\n< DELE 2\n> -ERR no such message\n< QUIT\n> +OK\n")
 	ctx := context.Background()
-	r, err := OpenRemote(ctx, at(t, srv))
+	r, err := openPOP3(ctx, at(t, srv))
 	must(t, err)
 	ms, err := r.List(ctx)
 	must(t, err)
@@ -168,7 +168,7 @@ func TestRemoteWantsTLS(t *testing.T) {
 	srv := pop3test.Play(t, "> +OK\n< CAPA\n> +OK\n> TOP\n> .\n< USER\n")
 	account := at(t, srv)
 	account.TLS = TLSStart
-	if _, err := OpenRemote(context.Background(), account); !errors.Is(err, ErrNoSTLS) {
+	if _, err := openPOP3(context.Background(), account); !errors.Is(err, ErrNoSTLS) {
 		t.Errorf("%v", err)
 	}
 	for _, line := range srv.Said() {

@@ -5,15 +5,13 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"mailsrv/probes/dial"
-	"mailsrv/probes/pop3"
 	"mailsrv/probes/wire"
 )
 
@@ -99,11 +97,11 @@ func OpenServer(ctx context.Context, s Server) (box Box, clear bool, err error) 
 		}
 		return r, r.clear, nil
 	}
-	r, err := OpenRemote(ctx, s)
+	r, err := openPOP3(ctx, s)
 	if err != nil {
 		return nil, false, err
 	}
-	return r, r.Clear, nil
+	return r, r.clear, nil
 }
 
 // CertError says that the server may not be the one it should be, and gets no password.
@@ -116,210 +114,55 @@ func (e *CertError) Error() string {
 // ErrNoSTLS says that TLS was asked for and is not to be had.
 var ErrNoSTLS = errors.New("the server does not offer STARTTLS; no password was sent")
 
-// OpenRemote connects to a POP3 server and logs in.
-func OpenRemote(ctx context.Context, s Server) (box *Remote, err error) {
-	r := &Remote{server: s}
-	if err := r.login(ctx); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// Remote is a mailbox on a POP3 server.
-type Remote struct {
-	server Server
-	c      *pop3.Conn
-	// Clear: the password went over the network without TLS.
-	Clear bool
-	// tops counts the headers that the server has handed out: one of them
-	// shows that it knows TOP.
-	tops       int
-	reconnects int
-}
-
-func (r *Remote) login(ctx context.Context) error {
-	s := r.server
-	c, err := pop3.Dial(ctx, s.Address(), s.options())
-	if err != nil {
-		return err
-	}
-	if err := r.introduce(c); err != nil {
-		c.Close()
-		return err
-	}
-	r.c = c
-	return nil
-}
-
-// introduce goes from the greeting to the login.
-func (r *Remote) introduce(c *pop3.Conn) error {
-	s := r.server
-	if _, err := c.Greeting(); err != nil {
-		return err
-	}
-	if err := capa(c); err != nil {
-		return err
-	}
-	if c.TLS == nil && s.TLS != TLSNone {
-		switch {
-		case c.Has("STLS"):
-			if _, err := c.StartTLS(); err != nil {
-				return err
-			}
-			if err := capa(c); err != nil {
-				return err
-			}
-		case s.TLS == TLSStart:
-			return ErrNoSTLS
-		}
-	}
-	var err error
-	if r.Clear, err = trusted(c.Addr, c.TLS); err != nil {
-		return err
-	}
-	_, err = c.Login(s.User, s.Password)
-	return err
-}
-
-// capa asks for the capabilities; servers from before RFC 2449 refuse that.
-func capa(c *pop3.Conn) error {
-	_, err := c.Capa()
-	if refused(err) {
-		return nil
-	}
-	return err
-}
-
-// refused tells whether the server answered -ERR, so that the conversation can
-// go on.
-func refused(err error) bool {
-	e := pop3.As(err)
-	return e != nil && e.Err == nil
-}
-
-// Close ends the session; nothing is deleted by it.
-func (r *Remote) Close() error {
-	if r.c == nil {
-		return nil
-	}
-	_, err := r.c.Quit()
-	r.c = nil
-	return err
-}
-
-// List implements Box. A server without UIDL gives no ids.
-func (r *Remote) List(context.Context) ([]Message, error) {
-	sizes, err := r.c.List()
-	if err != nil {
-		return nil, err
-	}
-	uids, err := r.c.Uidl()
-	if err != nil && !refused(err) {
-		return nil, err
-	}
-	at := map[int]string{}
-	for _, m := range uids {
-		at[m.Number] = m.UID
-	}
-	out := []Message{}
-	for _, m := range sizes {
-		out = append(out, Message{Number: m.Number, UID: at[m.Number], Size: m.Size})
-	}
-	return out, nil
-}
-
-// maxReconnects is how many messages may break the connection before it is
-// given up.
-const maxReconnects = 5
-
-// Head implements Box, by TOP. A message on which the server hangs or drops the
-// connection costs only itself: it is asked for the others in a new session.
-func (r *Remote) Head(ctx context.Context, m Message, lines int) ([]byte, error) {
-	head, err := r.c.Top(m.Number, lines, maxHead)
-	switch {
-	case err == nil:
-		r.tops++
-		return head, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case refused(err) && r.tops == 0 && !r.c.Has("TOP"):
-		return nil, ErrNoHead
-	case refused(err):
-		return nil, &MessageError{m.Number, err}
-	}
-	if rerr := r.again(ctx, m); rerr != nil {
-		return nil, fmt.Errorf("message %d: %w; after it: %w", m.Number, err, rerr)
-	}
-	return nil, &MessageError{m.Number, err}
-}
-
-// again logs in anew after the connection was lost, and makes sure that the
-// messages have kept their numbers.
-func (r *Remote) again(ctx context.Context, m Message) error {
-	_ = r.c.Close() // it is dead
-	if r.reconnects++; r.reconnects > maxReconnects {
-		return errors.New("the connection breaks again and again")
-	}
-	// The server may need a moment to see that the old session is over.
-	for try := 1; ; try++ {
-		err := r.login(ctx)
-		if err == nil {
-			break
-		}
-		if e := pop3.As(err); e == nil || e.How != dial.InUse || try == 5 {
-			return err
-		}
-		t := time.NewTimer(time.Second)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-	ms, err := r.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, x := range ms {
-		if x.Number == m.Number && x.UID == m.UID && x.Size == m.Size {
-			return nil
-		}
-	}
-	return errChangedMeanwhile
-}
-
-var errChangedMeanwhile = errors.New("the mailbox has changed meanwhile; list it again")
-
-// maxMessage is the largest message that is fetched, in octets.
-const maxMessage = 2 << 30
-
-// Copy implements Box, by RETR.
-func (r *Remote) Copy(_ context.Context, m Message, w io.Writer) error {
-	b, err := r.c.Retr(m.Number, min(maxMessage, 2*m.Size+1<<20))
-	if err != nil {
-		return &MessageError{m.Number, err}
-	}
-	_, err = w.Write(b)
-	return err
-}
-
 // ErrUncertain says that the server did not confirm a deletion.
 var ErrUncertain = errors.New("the server did not confirm it; list the mailbox to see whether it is gone")
 
-// Delete implements Box: DELE each, then QUIT, which makes the server do it.
-// When one cannot be deleted, none is. The session is over then.
-func (r *Remote) Delete(_ context.Context, ms []Message) error {
-	c := r.c
-	r.c = nil
-	for _, m := range ms {
-		if _, err := c.Dele(m.Number); err != nil {
-			_ = c.Close() // without QUIT nothing is deleted
-			return &MessageError{m.Number, err}
+var errChangedMeanwhile = errors.New("the mailbox has changed meanwhile; list it again")
+
+const (
+	// maxReconnects is how many messages may break the connection before it is
+	// given up.
+	maxReconnects = 5
+	// maxMessage is the largest message that is fetched, in octets.
+	maxMessage = 2 << 30
+)
+
+// remote is what mailboxes on servers share.
+type remote struct {
+	server     Server
+	clear      bool // the password went over the network without TLS
+	reconnects int
+}
+
+// secure starts TLS where it is offered and wanted, and makes sure that the
+// password may go out.
+func (r *remote) secure(c *wire.Conn, offered bool, start func() error) (err error) {
+	if c.TLS == nil && r.server.TLS != TLSNone {
+		switch {
+		case offered:
+			if err := start(); err != nil {
+				return err
+			}
+		case r.server.TLS == TLSStart:
+			return ErrNoSTLS
 		}
 	}
-	if _, err := c.Quit(); err != nil {
-		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	r.clear, err = trusted(c.Addr, c.TLS)
+	return err
+}
+
+// resume logs in anew after the connection was lost, and makes sure that the
+// messages have kept their numbers.
+func (r *remote) resume(ctx context.Context, m Message, login func(context.Context) ([]Message, error)) error {
+	if r.reconnects++; r.reconnects > maxReconnects {
+		return errors.New("the connection breaks again and again")
+	}
+	ms, err := login(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(ms, func(x Message) bool { return x.Number == m.Number && x.UID == m.UID && x.Size == m.Size }) {
+		return errChangedMeanwhile
 	}
 	return nil
 }
