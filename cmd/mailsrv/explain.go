@@ -224,7 +224,11 @@ func (a *app) showExplained(r *explain.Result, n int, several bool) error {
 		return report.JSON(a.stdout, r, false)
 	}
 	if r.Input.Kind == "" { // could not be read
-		_, err := fmt.Fprintln(a.stderr, "mailsrv: explain: "+r.Input.Error)
+		problem := r.Input.Error
+		if a.lang == codes.Japanese {
+			problem = errorJa(problem)
+		}
+		_, err := fmt.Fprintln(a.stderr, "mailsrv: explain: "+problem)
 		return err
 	}
 	p := a.printer()

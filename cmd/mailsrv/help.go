@@ -1,33 +1,56 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mailsrv/codes"
 )
 
-// helpIn makes --help, and the usage it shows, speak the language asked for.
-// What a command does in one line and the headings are Japanese then; the long
-// texts and the flags stay English, as on the manual pages.
+// helpIn makes --help, and the usage it shows, speak the language asked for
+// (the manual pages are English), and refuse a command that does not exist.
 func (a *app) helpIn(root *cobra.Command) {
 	show := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && len(words) > 0 {
+			a.noHelp = argumentError(cmd, words)
+			return
+		}
 		if a.languageOf(nil) == codes.Japanese {
 			japanese(root)
 		}
 		show(cmd, args)
 	})
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+				cmd, rest, err := root.Find(args)
+				if err != nil || cmd.HasAvailableSubCommands() && len(rest) > 0 {
+					return argumentError(cmd, rest)
+				}
+				cmd.InitDefaultHelpFlag()
+				return cmd.Help()
+			}
+		}
+	}
 }
 
 func japanese(cmd *cobra.Command) {
 	if short, ok := shortJa[pathOf(cmd)]; ok {
-		if cmd.Long != "" {
-			cmd.Long = short + "\n\n" + cmd.Long
-		}
 		cmd.Short = short
 	}
+	if long, ok := longJa[pathOf(cmd)]; ok {
+		cmd.Long = long
+	}
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if usage, ok := flagsJa[f.Usage]; ok {
+			f.Usage = usage
+		}
+	})
 	if !cmd.HasParent() {
 		cmd.SetUsageTemplate(headings.Replace(cmd.UsageTemplate()))
 		for name, text := range globalFlagsJa {
@@ -43,8 +66,16 @@ func japanese(cmd *cobra.Command) {
 	}
 }
 
-// headings are those of cobra's usage template.
+func init() {
+	byDefault := regexp.MustCompile(`(?m)\(default (.*)\)$`)
+	cobra.AddTemplateFunc("defaultsJa", func(usages string) string {
+		return byDefault.ReplaceAllString(usages, "(既定 $1)")
+	})
+}
+
+// headings are those of cobra's usage template, and where it shows flags.
 var headings = strings.NewReplacer(
+	".FlagUsages |", ".FlagUsages | defaultsJa |",
 	"Usage:", "使い方:",
 	"Aliases:", "別名:",
 	"Examples:", "例:",

@@ -38,7 +38,8 @@ type app struct {
 	verbose    bool
 	quiet      bool
 
-	lang codes.Lang
+	lang   codes.Lang
+	noHelp error // why help was asked for in vain
 }
 
 // Exit codes of every command.
@@ -83,6 +84,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	err := root.ExecuteContext(ctx)
 	if err == nil {
+		err = a.noHelp
+	}
+	if err == nil {
 		return exitDone
 	}
 	var e *exitError
@@ -120,6 +124,7 @@ func (a *app) root() *cobra.Command {
 	for _, c := range commands {
 		root.AddCommand(c(a))
 	}
+	root.InitDefaultCompletionCmd()
 	strict(root)
 	a.helpIn(root)
 	return root

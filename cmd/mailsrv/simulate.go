@@ -71,11 +71,10 @@ func (s *simulateRun) run(cmd *cobra.Command, args []string) error {
 	}
 	sim := codes.SimulationOf(args[0])
 	if sim == nil {
-		hint := "; mailsrv simulate --list shows the names"
 		if near := codes.SuggestSimulations(args[0], 3); len(near) > 0 {
-			hint = "; did you mean " + strings.Join(near, " or ") + "?"
+			return usagef("simulate: %q is unknown; did you mean %s?", args[0], strings.Join(near, ", "))
 		}
-		return usagef("simulate: %q is unknown%s", args[0], hint)
+		return usagef("simulate: %q is unknown; mailsrv simulate --list shows the names", args[0])
 	}
 	addr, err := listenAddress(s.listen)
 	if err != nil {

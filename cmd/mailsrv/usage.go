@@ -46,7 +46,7 @@ func say(err error, lang codes.Lang) string {
 	}
 	var u *usage
 	if !errors.As(err, &u) {
-		return err.Error()
+		return errorJa(err.Error())
 	}
 	format, ok := usageJa[u.format]
 	if !ok {
@@ -55,12 +55,20 @@ func say(err error, lang codes.Lang) string {
 	args := make([]any, len(u.args))
 	for i, arg := range u.args {
 		args[i] = arg
-		if err, ok := arg.(error); ok {
-			args[i] = inJapanese(err)
+		switch arg := arg.(type) {
+		case error:
+			args[i] = inJapanese(arg)
+		case words:
+			args[i] = arg.ja
 		}
 	}
 	return fmt.Errorf(format, args...).Error()
 }
+
+// words are a part of a message that has words of its own in each language.
+type words struct{ en, ja string }
+
+func (w words) String() string { return w.en }
 
 // reworded is an error in other words; it stays the same for errors.Is.
 type reworded struct {
@@ -89,7 +97,7 @@ func inJapanese(err error) error {
 	case errors.As(err, &file) && err.Error() == file.Error():
 		return reworded{err, file.Path + ": " + fileFault(file.Err)}
 	}
-	return err
+	return reworded{err, errorJa(err.Error())}
 }
 
 // fileFault is what the system says of a file, in Japanese.
@@ -214,22 +222,32 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef("%s%v", path, err)
 }
 
-func meaning(f *pflag.Flag) string {
-	_, text := pflag.UnquoteUsage(f)
-	return text
+func meaning(f *pflag.Flag) words {
+	_, en := pflag.UnquoteUsage(f)
+	usage, ok := flagsJa[f.Usage]
+	if !ok {
+		usage = globalFlagsJa[f.Name]
+	}
+	if usage == "" {
+		return words{en, en}
+	}
+	same := *f
+	same.Usage = usage
+	_, ja := pflag.UnquoteUsage(&same)
+	return words{en, ja}
 }
 
 // kindOf says what a value of a flag looks like.
-func kindOf(f *pflag.Flag) string {
+func kindOf(f *pflag.Flag) words {
 	switch f.Value.Type() {
 	case "int", "int64", "uint", "count":
-		return "a number"
+		return words{"a number", "数字"}
 	case "duration":
-		return "a time such as 500ms, 10s or 5m"
+		return words{"a time such as 500ms, 10s or 5m", "500ms、10s、5m のような時間"}
 	case "bool":
-		return "true or false"
+		return words{"true or false", "true か false"}
 	}
-	return f.Value.Type()
+	return words{f.Value.Type(), f.Value.Type()}
 }
 
 // nearFlag finds a flag whose name begins alike or differs by little.

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 var verb = regexp.MustCompile(`%(?:\[\d+\])?[a-z]`)
@@ -95,12 +97,12 @@ func few(t *testing.T, lacking []string) {
 }
 
 // The commands say in Japanese what they do.
-func TestShortHelpInJapanese(t *testing.T) {
+func TestHelpInJapanese(t *testing.T) {
 	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}
 	root := a.root()
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	there := map[string]bool{}
+	there, flags := map[string]bool{}, map[string]bool{}
 	var lacking []string
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -109,15 +111,72 @@ func TestShortHelpInJapanese(t *testing.T) {
 		if shortJa[path] == "" && (cmd.IsAvailableCommand() || path == "") {
 			lacking = append(lacking, fmt.Sprintf("help.go: %q has no line in Japanese", path))
 		}
+		if longJa[path] == "" && cmd.Long != "" {
+			lacking = append(lacking, fmt.Sprintf("help_long_ja.go: the long text of %q is missing", path))
+		}
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			flags[f.Usage] = true
+			if flagsJa[f.Usage] == "" && f.Name != "help" {
+				lacking = append(lacking, fmt.Sprintf("help_flags_ja.go: %s --%s: %q is missing", path, f.Name, f.Usage))
+			}
+		})
 		for _, c := range cmd.Commands() {
 			walk(c)
 		}
 	}
 	walk(root)
-	for path := range shortJa {
-		if !there[path] {
-			lacking = append(lacking, fmt.Sprintf("help.go: there is no command %q", path))
+	for _, texts := range []map[string]string{shortJa, longJa} {
+		for path := range texts {
+			if !there[path] {
+				lacking = append(lacking, fmt.Sprintf("there is no command %q", path))
+			}
+		}
+	}
+	for english := range flagsJa {
+		if !flags[english] {
+			lacking = append(lacking, fmt.Sprintf("help_flags_ja.go: no flag says %q", english))
 		}
 	}
 	few(t, lacking)
+}
+
+// Errors of the other rooms are said in Japanese, whatever stands around them,
+// and each format is one that somebody says.
+func TestErrorsInJapanese(t *testing.T) {
+	for _, tt := range [][2]string{
+		{"data directory data is in use by the mailsrv with process id 412: stop it first, or give this one another data_dir",
+			"データディレクトリー data は、動いている mailsrv (プロセス 412) が使っています。先にそれを止めるか、こちらの data_dir を別の場所にしてください"},
+		{"data directory /x cannot be used: mkdir /x: permission denied: it must belong to the user that mailsrv runs as",
+			"データディレクトリー /x を使えません: mkdir /x: アクセスする権限がありません。mailsrv を動かす利用者のものでなければなりません"},
+		{"mailbox show: there is no message 9: the mailbox has 1", "mailbox show: 9 番のメールはありません。メールボックスにあるのは 1 通です"},
+		{"something else: happened", "something else: happened"},
+		{"a: permission denied\nb", "a: アクセスする権限がありません\nb"},
+	} {
+		if got := errorJa(tt[0]); got != tt[1] {
+			t.Errorf("%s:\n%s\nwant\n%s", tt[0], got, tt[1])
+		}
+	}
+	var sources strings.Builder
+	for _, dir := range []string{".", "../../server", "../../diag"} {
+		if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, "_ja.go") {
+				text, rerr := os.ReadFile(path)
+				sources.Write(text)
+				err = rerr
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range errorsJa[:slices.IndexFunc(errorsJa, func(e [2]string) bool { return e[0] == "no such file or directory" })] {
+		pieces := regexp.MustCompile(`%s|: |; | of another`).Split(e[0], -1)
+		slices.SortFunc(pieces, func(a, b string) int { return len(b) - len(a) })
+		if !strings.Contains(sources.String(), pieces[0]) {
+			t.Errorf("errors_ja.go: nobody says %q", e[0])
+		}
+		if strings.Count(e[0], "%s") != strings.Count(e[1], "%s") {
+			t.Errorf("%q and %q have other values", e[0], e[1])
+		}
+	}
 }
