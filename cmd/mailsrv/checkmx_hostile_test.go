@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -73,14 +72,11 @@ var badPolicyHosts = map[string]http.HandlerFunc{
 // Whatever a domain has in its DNS and its servers do, the check ends within
 // six time-outs, in little memory, with a report.
 func TestHostileDomains(t *testing.T) {
-	base, err := os.ReadFile(filepath.Join("testdata", "checkmx", "base.zone"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := exampleBase(t)
 	const timeout = time.Second
 	var tests []*scenario
 	with := func(name string, lines ...string) *scenario {
-		s := newScenario(name)
+		s := newScenario(name, base)
 		s.lines = lines
 		tests = append(tests, s)
 		return s
@@ -122,7 +118,7 @@ func TestHostileDomains(t *testing.T) {
 	for _, s := range tests {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			args := s.start(t, strings.Split(string(base), "\n"))
+			args := s.start(t, base.lines)
 			if h := badPolicyHosts[s.name]; h != nil {
 				addr := httpstest.New(t, hostCert(s.sts.names, ""), h)
 				replaceMapped(t, args, "192.0.2.80:443", addr)

@@ -30,15 +30,17 @@ import (
 	"mailsrv/probes/tlscert/certtest"
 )
 
-// scenario is one domain of testdata/checkmx: base.zone with changes, and what
+// scenario is one domain of testdata/checkmx: a base zone with changes, and what
 // check-mx must say of it. A line of a scenario is a zone line for all servers,
 // a "!" line of dnstest for the resolver, or
 //
+//	.base FILE DOMAIN HOST HOST   before the first scenario: instead of base.zone
 //	.drop NAME | NAME/TYPE ...    leave these out of the base
 //	.resolver|ns1|ns2|parent LINE a line for that server alone; -NAME leaves out
 //	.zone NAME                    ns1 and ns2 also have this zone
+//	.auth ns1|ns2 ZONE ...        what that server has instead; nothing: it answers like a resolver
 //	.domain, .flags               of the command line
-//	.map ADDR:PORT TARGET         a line of the dial map
+//	.map ADDR:PORT TARGET         a line of the dial map; $ns1, $ns2 are targets
 //	.host ADDR [cert=FAULT,...] [names=NAME,...]   a mail host
 //	.smtp ADDR PREFIX => REPLY    a line of that host's script
 //	.sts                          MTA-STS, enforced; .policy LINE, .sts-status, .sts-type, .sts-cert, .sts-names
@@ -48,6 +50,8 @@ import (
 //	.record ID LINE               what a fix of that finding publishes
 type scenario struct {
 	name, domain       string
+	base               *scenarioBase
+	auth               map[string][]string // by server
 	flags, drop, zones []string
 	lines              []string
 	own                map[string][]string // by server
@@ -72,11 +76,30 @@ type stsHost struct {
 	contentType         string
 }
 
-const stsPolicy = "version: STSv1\r\nmode: enforce\r\nmx: mx1.example.test\r\nmx: mx2.example.test\r\nmax_age: 604800\r\n"
+// scenarioBase is the healthy domain that the scenarios of a file change.
+type scenarioBase struct {
+	lines  []string
+	domain string
+	hosts  [2]string // at 192.0.2.1 and 198.51.100.2
+}
 
-func newScenario(name string) *scenario {
-	return &scenario{name: name, domain: "example.test", own: map[string][]string{}, hosts: map[string]*mailHost{
-		"192.0.2.1": {name: "mx1.example.test", names: []string{"mx1.example.test"}}, "198.51.100.2": {name: "mx2.example.test", names: []string{"mx2.example.test"}},
+func readBase(t *testing.T, file, domain, host1, host2 string) *scenarioBase {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", "checkmx", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &scenarioBase{lines: strings.Split(string(b), "\n"), domain: domain, hosts: [2]string{host1, host2}}
+}
+
+func exampleBase(t *testing.T) *scenarioBase {
+	t.Helper()
+	return readBase(t, "base.zone", "example.test", "mx1.example.test", "mx2.example.test")
+}
+
+func newScenario(name string, b *scenarioBase) *scenario {
+	return &scenario{name: name, domain: b.domain, base: b, own: map[string][]string{}, auth: map[string][]string{}, hosts: map[string]*mailHost{
+		"192.0.2.1": {name: b.hosts[0], names: []string{b.hosts[0]}}, "198.51.100.2": {name: b.hosts[1], names: []string{b.hosts[1]}},
 	}}
 }
 
@@ -86,13 +109,16 @@ func readScenarios(t *testing.T, file string) []*scenario {
 	if err != nil {
 		t.Fatal(err)
 	}
+	base := exampleBase(t)
 	var all []*scenario
 	n := 0
 	for line := range strings.Lines(string(b)) {
 		n++
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "== "); ok {
-			all = append(all, newScenario(name))
+			all = append(all, newScenario(name, base))
+		} else if f := strings.Fields(line); len(f) == 5 && f[0] == ".base" {
+			base = readBase(t, f[1], f[2], f[3], f[4])
 		} else if line != "" && !all[len(all)-1].read(line) {
 			t.Fatalf("%s:%d: %q", file, n, line)
 		}
@@ -115,6 +141,8 @@ func (s *scenario) read(line string) bool {
 		s.own[word[1:]] = append(s.own[word[1:]], rest)
 	case ".zone":
 		s.zones = append(s.zones, rest)
+	case ".auth":
+		s.auth[first] = fields[1:]
 	case ".domain":
 		s.domain = rest
 	case ".flags":
@@ -139,11 +167,8 @@ func (s *scenario) read(line string) bool {
 	case ".smtp":
 		s.hosts[first].script += second + "\n"
 	case ".sts":
-		s.sts = &stsHost{addr: "192.0.2.80", policy: stsPolicy, names: "mta-sts.example.test", status: http.StatusOK, contentType: "text/plain"}
+		s.sts = &stsHost{addr: "192.0.2.80", names: "mta-sts." + s.base.domain, status: http.StatusOK, contentType: "text/plain"}
 	case ".policy":
-		if s.sts.policy == stsPolicy {
-			s.sts.policy = ""
-		}
 		s.sts.policy += rest + "\n"
 	case ".sts-status":
 		s.sts.status, _ = strconv.Atoi(rest)
@@ -164,7 +189,7 @@ func (s *scenario) read(line string) bool {
 	case ".level":
 		s.levels = append(s.levels, [2]string{first, second})
 	case ".record":
-		s.records = append(s.records, [2]string{first, expandKeys(second)})
+		s.records = append(s.records, [2]string{first, s.expandKeys(second)})
 	default:
 		return false
 	}
@@ -172,13 +197,16 @@ func (s *scenario) read(line string) bool {
 }
 
 // expandKeys puts keys and hashes in the place of $NAME.
-func expandKeys(s string) string {
-	return os.Expand(s, func(name string) string {
+func (s *scenario) expandKeys(line string) string {
+	return os.Expand(line, func(name string) string {
 		switch name {
 		case "TLSA1":
-			return spkiHash(hostCert("mx1.example.test", ""))
+			return spkiHash(hostCert(s.base.hosts[0], ""))
 		case "TLSA2":
-			return spkiHash(hostCert("mx2.example.test", ""))
+			return spkiHash(hostCert(s.base.hosts[1], ""))
+		}
+		if n, err := strconv.Atoi(strings.TrimPrefix(name, "Z")); err == nil {
+			return strings.Repeat("0", n)
 		}
 		bits, err := strconv.Atoi(strings.TrimPrefix(name, "K"))
 		if err != nil {
@@ -242,6 +270,9 @@ func hostCert(names, faults string) tls.Certificate {
 
 // zone is what one of the servers answers from.
 func (s *scenario) zone(server string, base []string) string {
+	if base != nil && s.sts != nil {
+		base = append(slices.Clone(base), "_mta-sts."+s.base.domain+`. TXT "v=STSv1; id=20261121;"`, "mta-sts."+s.base.domain+". A 192.0.2.80")
+	}
 	drop := slices.Clone(s.drop)
 	var own []string
 	for _, l := range s.own[server] {
@@ -260,12 +291,21 @@ func (s *scenario) zone(server string, base []string) string {
 		case l[0] == '!' && server != "resolver":
 		case slices.Contains(base, l) && (slices.Contains(drop, f[0]) || slices.Contains(drop, f[0]+"/"+f[1])):
 		default:
-			out = append(out, expandKeys(l))
+			out = append(out, s.expandKeys(l))
 		}
 	}
 	switch server {
 	case "ns1", "ns2":
-		for _, z := range append([]string{"example.test.", "other.test."}, s.zones...) {
+		zones, ok := s.auth[server]
+		if !ok {
+			for _, l := range append(slices.Clone(base), s.lines...) {
+				if f := strings.Fields(l); len(f) > 1 && f[1] == "SOA" {
+					zones = append(zones, f[0])
+				}
+			}
+			zones = append(zones, s.zones...)
+		}
+		for _, z := range zones {
 			out = append(out, "!authoritative "+z)
 		}
 	case "parent":
@@ -278,12 +318,11 @@ func (s *scenario) zone(server string, base []string) string {
 // lead check-mx there.
 func (s *scenario) start(t *testing.T, base []string) []string {
 	t.Helper()
-	if s.sts != nil && base != nil {
-		base = append(slices.Clone(base), `_mta-sts.example.test. TXT "v=STSv1; id=20261121;"`, "mta-sts.example.test. A 192.0.2.80")
-	}
 	m := []string{}
+	targets := map[string]string{}
 	for server, addr := range map[string]string{"ns1": "192.0.2.53", "ns2": "198.51.100.53", "parent": "203.0.113.53"} {
-		m = append(m, addr+":53 "+dnstest.New(t, s.zone(server, base)).Addr)
+		targets[server] = dnstest.New(t, s.zone(server, base)).Addr
+		m = append(m, addr+":53 "+targets[server])
 	}
 	for addr, h := range s.hosts {
 		cfg := &tls.Config{Certificates: []tls.Certificate{hostCert(strings.Join(h.names, ","), strings.Join(h.cert, ","))}}
@@ -303,6 +342,7 @@ func (s *scenario) start(t *testing.T, base []string) []string {
 		}
 	}
 	if s.sts != nil {
+		policy := cmp.Or(s.sts.policy, "version: STSv1\r\nmode: enforce\r\nmx: "+s.base.hosts[0]+"\r\nmx: "+s.base.hosts[1]+"\r\nmax_age: 604800\r\n")
 		m = append(m, s.sts.addr+":443 "+httpstest.New(t, hostCert(s.sts.names, s.sts.cert), func(w http.ResponseWriter, r *http.Request) {
 			if s.sts.status == http.StatusMovedPermanently {
 				http.Redirect(w, r, "https://www.example.test/", s.sts.status)
@@ -310,12 +350,15 @@ func (s *scenario) start(t *testing.T, base []string) []string {
 			}
 			w.Header().Set("Content-Type", s.sts.contentType)
 			w.WriteHeader(s.sts.status)
-			_, _ = w.Write([]byte(s.sts.policy))
+			_, _ = w.Write([]byte(policy))
 		}))
+	}
+	for _, l := range s.mapped {
+		m = append(m, os.Expand(l, func(name string) string { return targets[name] }))
 	}
 	dir := t.TempDir()
 	mapFile, caFile := filepath.Join(dir, "map"), filepath.Join(dir, "ca.pem")
-	for name, b := range map[string][]byte{mapFile: []byte(strings.Join(append(m, s.mapped...), "\n")), caFile: testCA().PEM()} {
+	for name, b := range map[string][]byte{mapFile: []byte(strings.Join(m, "\n")), caFile: testCA().PEM()} {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -378,16 +421,11 @@ func (s *scenario) judge(r *checkmx.Report) (problems []string) {
 // A large set of faulty and healthy domains, written from the design alone:
 // every fault is found, none made up, and the fixes are right.
 func TestScenarios(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("testdata", "checkmx", "base.zone"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := strings.Split(string(b), "\n")
-	for _, file := range []string{"faulty.txt", "healthy.txt", "second.txt"} {
+	for _, file := range []string{"faulty.txt", "healthy.txt", "second.txt", "third.txt", "hosted.txt"} {
 		for _, s := range readScenarios(t, file) {
 			t.Run(strings.TrimSuffix(file, ".txt")+"/"+s.name, func(t *testing.T) {
 				t.Parallel()
-				args := slices.Concat([]string{"check-mx", s.domain, "--json", "--lang", cmp.Or(os.Getenv("MAILSRV_LANG"), "ja")}, s.start(t, base), s.flags)
+				args := slices.Concat([]string{"check-mx", s.domain, "--json", "--lang", cmp.Or(os.Getenv("MAILSRV_LANG"), "ja")}, s.start(t, s.base.lines), s.flags)
 				var stdout, stderr bytes.Buffer
 				code := run(args, nil, &stdout, &stderr)
 				var r checkmx.Report

@@ -55,7 +55,7 @@ func TestRecommendedRecordsAreClean(t *testing.T) {
 			if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}
-			s := newScenario(tt.name)
+			s := newScenario(tt.name, exampleBase(t))
 			s.noinfo = tt.noinfo
 			s.lines = strings.Split(`test. NS a.nic.test.
 a.nic.test. A 203.0.113.53

@@ -93,8 +93,7 @@ func (c *Checker) Close() { c.client.Close() }
 func (c *Checker) Check(ctx context.Context, domain string) *Report {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout*budget/2)
 	defer cancel()
-	f := c.collect(ctx, domain)
-	return c.report(f)
+	return c.report(c.current(ctx, c.collect(ctx, domain, nil)))
 }
 
 // want tells whether a family is to be checked.

@@ -15,8 +15,9 @@ import (
 )
 
 // collect measures everything that the wanted families need. Independent
-// questions are asked at the same time.
-func (c *Checker) collect(ctx context.Context, domain string) *Facts {
+// questions are asked at the same time. The domain's name servers are taken as
+// known when given.
+func (c *Checker) collect(ctx context.Context, domain string, known *NS) *Facts {
 	f := &Facts{}
 	f.Domain, f.Invalid = normalize(domain)
 	if f.Invalid != "" {
@@ -48,8 +49,12 @@ func (c *Checker) collect(ctx context.Context, domain string) *Facts {
 		families []string
 		work     func()
 	}{
-		{[]string{"ns", "dns"}, func() { c.collectNS(ctx, f) }},
-		{[]string{"spf", "dmarc"}, func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) }},
+		{[]string{"ns", "dns"}, func() {
+			if f.NS = known; known == nil {
+				c.collectNS(ctx, f)
+			}
+		}},
+		{[]string{"spf", "dmarc", "dns"}, func() { f.TXT = c.lookup.Lookup(ctx, f.Domain, dns.TXT) }},
 		{[]string{"spf"}, func() { c.collectSPF(ctx, f) }},
 		{[]string{"dmarc", "bimi"}, func() { c.collectDMARC(ctx, f) }},
 		{[]string{"dkim"}, func() { c.collectDKIM(ctx, f) }},

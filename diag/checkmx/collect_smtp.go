@@ -233,7 +233,7 @@ func greetingName(s *SMTP) string {
 		return strings.ToLower(strings.TrimSuffix(f[0], "."))
 	}
 	name := word(s.Greeting.Reply)
-	if nameFault(name) == "" && !slices.Contains(courtesies, name) {
+	if name == nameless || nameFault(name) == "" && !slices.Contains(courtesies, name) {
 		return name // RFC 5321 section 4.2: the first word is the host
 	}
 	if named(name) || s.Ehlo == nil || s.Ehlo.Outcome != "ok" {
@@ -244,6 +244,9 @@ func greetingName(s *SMTP) string {
 	}
 	return name
 }
+
+// nameless is how Sendmail greets when the machine has no name of its own.
+const nameless = "(none)"
 
 // courtesies are first words of greetings that leave the host's name out.
 var courtesies = []string{"esmtp", "smtp", "service", "server", "ready", "welcome", "hello", "ok"}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mailsrv/diag"
+	"mailsrv/diag/checkmx/record"
 	"mailsrv/probes/dns"
 )
 
@@ -36,12 +37,19 @@ func (j *judge) judgeWildcard() {
 		texts = append(texts, r.Text)
 	}
 	harmless := func(t string) bool { return strings.EqualFold(strings.TrimSpace(t), "v=spf1 -all") }
-	if !slices.ContainsFunc(texts, func(t string) bool { return !harmless(t) }) {
-		return // names below the domain may not send: that is what it says
+	if j.sendsNothing() && !slices.ContainsFunc(texts, func(t string) bool { return !harmless(t) }) {
+		return // no name of a domain that is out of use may send: that is what it says
 	}
 	owner := "*." + j.Domain
 	f := j.add("dns.wildcard", owner, diag.Evidence{"texts": texts, "asked": j.Random.Name})
 	*f = f.With("delete", line(owner, string(dns.TXT), dns.Quote(texts[0])))
+}
+
+// sendsNothing tells that the domain takes no mail, or says that it sends none.
+func (f *Facts) sendsNothing() bool {
+	return f.null() || f.TXT != nil && slices.ContainsFunc(f.TXT.Records, func(r dns.Record) bool {
+		return strings.EqualFold(strings.TrimSpace(r.Text), record.SPFFor(false))
+	})
 }
 
 func (j *judge) judgeTTL() {

@@ -23,7 +23,8 @@ type Facts struct {
 	Random       *dns.Answer // TXT of a random name below the domain
 	RandomA      *dns.Answer // its A
 
-	NS  *NS // nil when the zone or its servers are not known
+	NS    *NS     // nil when the zone or its servers are not known
+	Stale []Stale // where the resolver is behind; everything else here was measured with what holds now
 	DS  *dns.Answer
 	TXT *dns.Answer // of the domain itself
 	SPF *SPFNode

@@ -55,7 +55,7 @@ func privateName(name string) string {
 	switch {
 	case name == "localhost" || strings.HasPrefix(name, "localhost."):
 		return "localhost"
-	case !strings.Contains(name, "."):
+	case name == nameless, !strings.Contains(name, "."):
 		return "single-label"
 	case slices.Contains([]string{"local", "localdomain", "lan", "home", "internal", "intranet", "corp", "private", "localhost", "invalid"}, last), below(name, "home.arpa"):
 		return "private-suffix"

@@ -177,7 +177,9 @@ func judgeTLSRPT(j *judge) {
 		j.policyLookup("TLS-RPT", a)
 	case len(texts) > 1:
 		f := j.add("tlsrpt.multiple", j.Domain, diag.Evidence{"records": texts})
-		*f = f.With("fix", line(at, "TXT", dns.Quote(texts[0])))
+		one := record.MergeTLSRPT(texts)
+		*f = f.With("fix", line(at, "TXT", dns.Quote(one)))
+		j.publish("tlsrpt.multiple", at, "TXT", dns.Quote(one))
 	case len(texts) == 0 && (len(near) == 0 || j.wildcardText()):
 		f := j.add("tlsrpt.missing", j.Domain, nil)
 		*f = f.With("fix", line(at, "TXT", dns.Quote(good)))

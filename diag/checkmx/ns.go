@@ -205,67 +205,6 @@ func (j *judge) judgeAgreement() {
 	}
 }
 
-// judgeStale compares the resolver's answers with those of the domain's own
-// servers, where these agree.
-func (j *judge) judgeStale() {
-	if j.NS == nil {
-		return
-	}
-	ends := j.NS.answering()
-	if len(ends) == 0 {
-		return
-	}
-	current := ends[0].Mail[0] // the MX
-	for i, first := range ends[0].Mail {
-		named := slices.ContainsFunc(current.Records, func(r dns.Record) bool { return r.Host == first.Name })
-		if (first.Type == dns.A || first.Type == dns.AAAA) && !named && len(current.Records) > 0 {
-			continue // an old MX leads there, and that is said already
-		}
-		mine := j.resolverAnswer(first.Name, first.Type)
-		if mine == nil || !mine.Outcome.Found() || !first.Outcome.Found() || !first.AA || len(first.Chain) > 0 || len(mine.Chain) > 0 {
-			continue // behind a CNAME other servers answer
-		}
-		agree := !slices.ContainsFunc(ends, func(e *ServerEnd) bool { return answerSet(e.Mail[i]) != answerSet(first) })
-		if !agree || answerSet(mine) == answerSet(first) {
-			continue
-		}
-		if (first.Type == dns.A || first.Type == dns.AAAA) && overlap(mine, first) {
-			continue // servers that rotate their answers
-		}
-		var ttl uint32
-		for _, r := range mine.Records {
-			ttl = max(ttl, r.TTL)
-		}
-		for _, r := range mine.Authority {
-			if r.Type == dns.SOA && len(mine.Records) == 0 {
-				ttl = min(r.TTL, r.Minimum)
-			}
-		}
-		j.add("dns.resolver_stale", first.Name, diag.Evidence{"type": string(first.Type), "resolver": mine.Server, "ttl": int(ttl), "old": answerSet(mine), "new": answerSet(first)})
-	}
-}
-
-// resolverAnswer is what the resolver said to the same question.
-func (f *Facts) resolverAnswer(name string, t dns.Type) *dns.Answer {
-	switch {
-	case name == f.Domain && t == dns.MX:
-		return f.MX
-	case name == f.Domain && t == dns.TXT:
-		return f.TXT
-	case t == dns.TXT && f.DMARC != nil:
-		return f.DMARC.Steps[0].Answer
-	}
-	for _, h := range f.Hosts {
-		if h.Name == name && t == dns.A {
-			return h.A
-		}
-		if h.Name == name && t == dns.AAAA {
-			return h.AAAA
-		}
-	}
-	return nil
-}
-
 // answerSet is an answer without order and TTL; an answer that leads elsewhere
 // by a CNAME is that CNAME.
 func answerSet(a *dns.Answer) string {
@@ -281,10 +220,4 @@ func answerSet(a *dns.Answer) string {
 		return string(a.Outcome)
 	}
 	return strings.Join(slices.Compact(out), " | ")
-}
-
-func overlap(a, b *dns.Answer) bool {
-	return slices.ContainsFunc(a.Records, func(r dns.Record) bool {
-		return slices.ContainsFunc(b.Records, func(o dns.Record) bool { return r.Addr == o.Addr })
-	})
 }

@@ -151,8 +151,8 @@ func MailtoDomain(uri string) (domain string, ok bool) {
 		return "", false
 	}
 	at := strings.LastIndexByte(addr, '@')
-	if at <= 0 || at == len(addr)-1 {
-		return "", false
+	if at <= 0 || at == len(addr)-1 || addr[0] != '"' && strings.ContainsAny(addr[:at], " \t@:;<>,") {
+		return "", false // a local part with these must be quoted
 	}
 	domain = strings.ToLower(strings.TrimSuffix(addr[at+1:], "."))
 	if strings.ContainsAny(domain, " \t@/<>,") || !plausible(domain) {

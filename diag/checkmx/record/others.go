@@ -2,6 +2,7 @@ package record
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,24 @@ func ParseTLSRPT(text string) ([]string, error) {
 
 // TLSRPTFor is the record that sends reports to a mail address.
 func TLSRPTFor(address string) string { return "v=TLSRPTv1; rua=mailto:" + address }
+
+// MergeTLSRPT makes one record of several: reports go wherever one of them sent
+// them. The first is as good as any when none parses.
+func MergeTLSRPT(texts []string) string {
+	var all []string
+	for _, t := range texts {
+		to, _ := ParseTLSRPT(t)
+		for _, u := range to {
+			if !slices.Contains(all, u) {
+				all = append(all, u)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return texts[0]
+	}
+	return "v=TLSRPTv1; rua=" + strings.Join(all, ",")
+}
 
 // RepairTLSRPT guesses what was meant; empty when the guess would not parse.
 func RepairTLSRPT(text string) string {

@@ -91,6 +91,8 @@ var spfSlips = []struct {
 }{
 	{regexp.MustCompile(`(?i)^["'“” ]*v ?[=:] ?spf1?2?[ ;,]*`), "v=spf1 "},
 	{regexp.MustCompile(`["'“”]`), ""},
+	{regexp.MustCompile(`[‐‑‒–—−]`), "-"},
+	{regexp.MustCompile(`[\x{00a0}\x{3000}]`), " "},
 	{regexp.MustCompile(`[,;]+`), " "},
 	{regexp.MustCompile(`(?i)(^|[ +~?-])(?:ipv4|ip)[:=](\d)`), "${1}ip4:$2"},
 	{regexp.MustCompile(`(?i)(^|[ +~?-])ipv6[:=]`), "${1}ip6:"},
