@@ -161,6 +161,10 @@ func (c *Checker) collectHosts(ctx context.Context, f *Facts) {
 		if h.A == nil && (h.Form == "" || h.Form == formName) {
 			wg.Go(func() { c.resolve(ctx, h) })
 		}
+		if ip, ok := literal(h.Name, f.Domain); ok && h.Form == formAddress {
+			h.Literal = &Addr{IP: ip, Kind: addressKind(ip, c.opt.Map)}
+			wg.Go(func() { c.collectPTR(ctx, h.Literal) })
+		}
 	}
 	wg.Wait()
 	f.shareAddrs()

@@ -25,9 +25,9 @@ type Facts struct {
 
 	NS    *NS     // nil when the zone or its servers are not known
 	Stale []Stale // where the resolver is behind; everything else here was measured with what holds now
-	DS  *dns.Answer
-	TXT *dns.Answer // of the domain itself
-	SPF *SPFNode
+	DS    *dns.Answer
+	TXT   *dns.Answer // of the domain itself
+	SPF   *SPFNode
 
 	DMARC    *DMARC
 	DKIM     []*DKIMKey
@@ -52,6 +52,7 @@ type Host struct {
 	A, AAAA    *dns.Answer
 	Owner      *dns.Answer // the registrable domain it lies in, asked when the host does not exist
 	TLD        *dns.Answer // the top-level domain, likewise
+	Literal    *Addr       // the address that stands where a name must
 	Addrs      []*Addr     // IPv4 first
 	TLSA       *dns.Answer // of port 25
 }

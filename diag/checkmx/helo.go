@@ -37,8 +37,15 @@ func judgeHELO(j *judge) {
 		}
 		ev["addresses"] = strs(n.Addrs)
 		ev["exists"] = n.A.Outcome != dns.NXDomain
-		f := j.add("helo.mismatch", a.IP.String(), ev)
-		*f = f.With("fix", addressLine(name, a.IP))
+		ev["fix"] = ""
+		if len(n.Addrs) == 0 && (below(name, j.Domain) || below(name, registered(h.Name))) {
+			ev["fix"] = addressLine(name, a.IP) // a name of theirs that leads nowhere yet
+		}
+		ev["better"] = h.Name
+		if own := j.ownName(a); own != "" {
+			ev["better"] = own
+		}
+		j.add("helo.mismatch", a.IP.String(), ev)
 	})
 }
 

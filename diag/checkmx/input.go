@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 )
 
 // Words for why a name is no usable domain name.
@@ -111,6 +112,15 @@ func literal(host, domain string) (netip.Addr, bool) {
 // below tells whether name lies below, or is, domain.
 func below(name, domain string) bool {
 	return name == domain || strings.HasSuffix(name, "."+domain)
+}
+
+// registered is the part of a name that its owner registered; the name itself
+// where that is not known.
+func registered(name string) string {
+	if top, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
+		return top
+	}
+	return name
 }
 
 // randomLabel is a label that nobody has.

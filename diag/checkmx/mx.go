@@ -3,6 +3,7 @@ package checkmx
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -109,9 +110,11 @@ func (j *judge) judgeHost(h *Host) {
 	good := "mail." + j.Domain
 	switch {
 	case h.Form == formAddress:
-		a, _ := literal(h.Name, j.Domain)
+		if own := j.ownName(h.Literal); own != "" {
+			good = own
+		}
 		f := j.add("mx.ip_literal", h.Name, ev)
-		*f = f.With("fix", j.mxLine(h, good)+"\n"+addressLine(good, a))
+		*f = f.With("fix", j.mxLine(h, good)+"\n"+addressLine(good, h.Literal.IP))
 		return
 	case h.Form == formLocal:
 		if h.Name != "localhost" && h.Name != "localhost.localdomain" && nameFault(h.Name) == "" {
@@ -310,9 +313,12 @@ func lost(a, b *dns.Answer) *dns.Answer {
 	return b
 }
 
+// escaped is a character as zone files write those that mean something to them.
+var escaped = regexp.MustCompile(`\\(?:\d{3}|.)`)
+
 // validName is what someone with an invalid host name most likely wants.
 func validName(name string) string {
-	labels := strings.Split(name, ".")
+	labels := strings.Split(escaped.ReplaceAllString(name, "-"), ".")
 	for i, l := range labels {
 		l = strings.Map(func(r rune) rune {
 			if r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' {

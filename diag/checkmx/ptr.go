@@ -31,6 +31,17 @@ func (f *Facts) addrsOnce(see func(h *Host, a *Addr)) {
 	}
 }
 
+// ownName is the name that an address has and that leads back to it; empty when
+// it has none, or only a pool's.
+func (j *judge) ownName(a *Addr) string {
+	for i, fwd := range a.Forward {
+		if name := a.PTR.Records[i].Host; leadsTo(fwd, a.IP) && nameFault(name) == "" && !j.generic(name, a.IP) {
+			return name
+		}
+	}
+	return ""
+}
+
 func judgePTR(j *judge) {
 	j.addrsOnce(func(h *Host, a *Addr) {
 		if a.PTR == nil {

@@ -145,7 +145,8 @@ func TestHELO(t *testing.T) {
 		{name: "address", lab: hosts(t, single, greet("greeting => 220 192.0.2.1 ESMTP")), want: []string{"warn helo.invalid 192.0.2.1"}},
 		{name: "literal", lab: hosts(t, single, greet("greeting => 220 [192.0.2.1] ESMTP"))},
 		{name: "no name, EHLO has one", lab: hosts(t, single, greet("greeting => 220 ESMTP ready\nEHLO => 250-mx1.example.test\\n250 STARTTLS"))},
-		{name: "mismatch", lab: hosts(t, single+"other.test. A 192.0.2.9", greet("greeting => 220 other.test ESMTP")), want: []string{"warn helo.mismatch 192.0.2.1"}, record: "other.test. IN A 192.0.2.1"},
+		{name: "mismatch", lab: hosts(t, single+"other.test. A 192.0.2.9", greet("greeting => 220 other.test ESMTP")), want: []string{"warn helo.mismatch 192.0.2.1"}},
+		{name: "own name that is not there yet", lab: hosts(t, single, greet("greeting => 220 new.example.test ESMTP")), want: []string{"warn helo.mismatch 192.0.2.1"}, record: "new.example.test. IN A 192.0.2.1"},
 		{name: "no such name", lab: hosts(t, single, greet("greeting => 220 other.test ESMTP")), want: []string{"warn helo.mismatch 192.0.2.1"}},
 		{name: "look-up fails", lab: hosts(t, single+"!servfail other.test.", greet("greeting => 220 other.test ESMTP"))},
 	})

@@ -182,7 +182,7 @@ func (j *judge) spfLoop(n *SPFNode) bool {
 		f := j.add("spf.include_loop", j.Domain, diag.Evidence{"term": t.Text, "at": owner.Domain, "back_to": t.Child.Domain})
 		*f = f.With("fix", "")
 		if owner == n {
-			j.spfFix(f, without(func(x record.Term) bool { return x.Text == t.Text }))
+			j.spfFix(f, dropped(t.Text))
 		}
 	})
 	return found
@@ -255,6 +255,18 @@ func without(drop func(record.Term) bool) func(*record.SPF) *record.SPF {
 	return func(r *record.SPF) *record.SPF { return r.Without(drop) }
 }
 
+// dropped is the edit that takes one term out, and does not leave the record
+// without an end.
+func dropped(text string) func(*record.SPF) *record.SPF {
+	return func(r *record.SPF) *record.SPF {
+		r = r.Without(func(x record.Term) bool { return x.Text == text })
+		if r.All() == nil && r.Redirect() == nil {
+			r = r.Ending("~all")
+		}
+		return r
+	}
+}
+
 // ending is the edit that gives the record another end.
 func ending(all string) func(*record.SPF) *record.SPF {
 	return func(r *record.SPF) *record.SPF { return r.Ending(all) }
@@ -271,13 +283,7 @@ func (j *judge) spfMissing(n *SPFNode) bool {
 		f := j.add("spf.include_missing", j.Domain, diag.Evidence{"term": t.Text, "at": owner.Domain, "target": c.Domain, "exists": c.Answer.Outcome != dns.NXDomain})
 		*f = f.With("fix", "")
 		if owner == n {
-			j.spfFix(f, func(r *record.SPF) *record.SPF {
-				r = r.Without(func(x record.Term) bool { return x.Text == t.Text })
-				if r.All() == nil && r.Redirect() == nil {
-					r = r.Ending("~all")
-				}
-				return r
-			})
+			j.spfFix(f, dropped(t.Text))
 		}
 	})
 	return found
@@ -294,9 +300,18 @@ func (j *judge) spfVoid(n *SPFNode) bool {
 		}
 	})
 	f := j.add("spf.void_lookups", j.Domain, diag.Evidence{"terms": terms, "count": n.Void})
-	j.spfFix(f, without(func(x record.Term) bool {
-		return slices.ContainsFunc(n.Terms, func(t *SPFTerm) bool { return t.Void && t.Text == x.Text })
-	}))
+	*f = f.With("fix", "")
+	own := 0
+	for _, t := range n.Terms {
+		if t.Void {
+			own++
+		}
+	}
+	if n.Void-own <= spfVoid {
+		j.spfFix(f, without(func(x record.Term) bool {
+			return slices.ContainsFunc(n.Terms, func(t *SPFTerm) bool { return t.Void && t.Text == x.Text })
+		}))
+	}
 	return true
 }
 

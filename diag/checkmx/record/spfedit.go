@@ -64,7 +64,7 @@ func Merge(records []*SPF) *SPF {
 			}
 		}
 	}
-	if ending == "" || ending == "+all" {
+	if ending != "-all" { // nothing milder: "?all" and "+all" are faults of their own
 		ending = "~all"
 	}
 	return out.Ending(ending)
