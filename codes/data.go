@@ -38,6 +38,8 @@ var (
 	causesData string
 	//go:embed data/reasons.toml
 	reasonsData string
+	//go:embed data/concepts.txt
+	conceptsData string
 	//go:embed data/notices.toml
 	noticesData string
 	//go:embed data/sentences.txt

@@ -14,6 +14,7 @@ type ReasonFacts struct {
 	Reply   string   // SMTP reply code: "550"
 	Command string   // SMTP command that was answered: CONN, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, QUIT
 	Hosts   []string // lower-case names of the servers that answered and reported
+	Said    bool     // Text is a reply of a server and nothing else, so that free wording counts too (see data/concepts.txt)
 }
 
 // ReasonMatch is a bounce reason found in ReasonFacts. Word is empty when no
@@ -25,6 +26,7 @@ type ReasonMatch struct {
 	// recipient before it said so.
 	Accepted string
 	Weak     bool   // rests on a code or on words that servers use for many things
+	Free     bool   // rests on free wording, which no phrase foresees
 	Words    string // the folded words that matched; empty when a code alone decided
 	At       int    // their place in the text
 }
@@ -35,6 +37,7 @@ type reasonRule struct {
 	word, accepted                                 string
 	weak                                           bool
 	phrases, not                                   span
+	says                                           []string
 	causes                                         []phraseCause
 	statuses, replies, commands, hosts, notCommand []string
 }
@@ -61,7 +64,7 @@ var reasons = sync.OnceValue(func() *reasonRules {
 		r := reasonRule{
 			word: keys["word"][0], weak: strings.Contains(chunk, "\nweak = true\n"), phrases: all.add(keys["phrases"]),
 			statuses: keys["statuses"], replies: keys["replies"], commands: keys["commands"],
-			hosts: keys["hosts"], notCommand: keys["not_commands"],
+			hosts: keys["hosts"], notCommand: keys["not_commands"], says: keys["says"],
 		}
 		if w := keys["accepted"]; len(w) == 1 {
 			r.accepted = w[0]
@@ -89,12 +92,13 @@ var reasons = sync.OnceValue(func() *reasonRules {
 func ReasonOf(f ReasonFacts) ReasonMatch {
 	rs := reasons()
 	found := rs.finder.find(f.Text)
+	var free *freeWords
 	for i := range rs.rules {
 		r := &rs.rules[i]
-		if !r.fits(f) {
+		if !r.fits(f) || r.says != nil && !f.Said {
 			continue
 		}
-		m := ReasonMatch{Word: r.word, Cause: r.causes[0].cause, Accepted: r.accepted, Weak: r.weak}
+		m := ReasonMatch{Word: r.word, Cause: r.causes[0].cause, Accepted: r.accepted, Weak: r.weak, Free: r.says != nil}
 		if r.phrases.from < r.phrases.to {
 			n, at, ok := found.first(r.phrases)
 			if !ok {
@@ -102,6 +106,16 @@ func ReasonOf(f ReasonFacts) ReasonMatch {
 			}
 			m.At, m.Words = at.from, f.Text[at.from:at.to]
 			m.Cause = r.causes[slices.IndexFunc(r.causes, func(c phraseCause) bool { return n < c.to })].cause
+		}
+		if r.says != nil {
+			if free == nil {
+				free = readFree(f.Text)
+			}
+			at, ok := free.says(reasonSayings()[i])
+			if !ok {
+				continue
+			}
+			m.At, m.Words = at.from, f.Text[at.from:at.to]
 		}
 		if _, _, ruledOut := found.first(r.not); ruledOut {
 			continue

@@ -28,6 +28,7 @@ type reasonDoc struct {
 		Commands    []string `toml:"commands"`
 		NotCommands []string `toml:"not_commands"`
 		Hosts       []string `toml:"hosts"`
+		Says        []string `toml:"says"`
 		Weak        bool     `toml:"weak"`
 		Samples     []string `toml:"samples"`
 	} `toml:"reason"`
@@ -61,7 +62,7 @@ func TestReasonsAreWhole(t *testing.T) {
 		}
 		if r.word != want.Word || r.accepted != want.Accepted || r.weak != want.Weak || !slices.Equal(texts(rs, r.phrases), all) || !slices.Equal(texts(rs, r.not), want.Not) ||
 			!slices.Equal(r.statuses, want.Statuses) || !slices.Equal(r.replies, want.Replies) || !slices.Equal(r.commands, want.Commands) ||
-			!slices.Equal(r.notCommand, want.NotCommands) || !slices.Equal(r.hosts, want.Hosts) {
+			!slices.Equal(r.notCommand, want.NotCommands) || !slices.Equal(r.says, want.Says) || !slices.Equal(r.hosts, want.Hosts) {
 			t.Errorf("table %d (%s): the reader sees %+v", i, want.Word, r)
 		}
 		if weakSeen && !want.Weak {
@@ -86,7 +87,7 @@ func TestReasonsAreWhole(t *testing.T) {
 				seen[p] = i
 			}
 		}
-		facts := ReasonFacts{Status: strings.ReplaceAll(strings.ReplaceAll(first(want.Statuses), "x", "5"), "*", "99"), Reply: first(want.Replies), Command: first(want.Commands), Hosts: want.Hosts}
+		facts := ReasonFacts{Status: strings.ReplaceAll(strings.ReplaceAll(first(want.Statuses), "x", "5"), "*", "99"), Reply: first(want.Replies), Command: first(want.Commands), Hosts: want.Hosts, Said: len(want.Says) > 0}
 		for _, s := range want.Samples {
 			facts.Text = Fold(s)
 			if got := ReasonOf(facts); want.Cause != "" && got.Cause != want.Cause && len(want.Entries) == 0 {

@@ -81,8 +81,8 @@ func consents(line string) bool {
 // reasonWords adds what the rules for bounce reasons make of a server's reply,
 // where neither an entry nor a sentence says as much.
 func (f *facts) reasonWords() {
-	m := codes.ReasonOf(codes.ReasonFacts{Text: codes.Fold(f.reply)})
-	if m.Words == "" || m.Cause == "" {
+	m := codes.ReasonOf(codes.ReasonFacts{Text: codes.Fold(f.reply), Said: true})
+	if m.Words == "" || m.Cause == "" || m.Free && slices.ContainsFunc(f.words, func(o word) bool { return !o.weak }) {
 		return
 	}
 	w := word{cause: m.Cause, words: m.Words, server: true, weak: m.Weak, at: m.At, solid: len(m.Words), order: len(f.words)}

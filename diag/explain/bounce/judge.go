@@ -214,6 +214,7 @@ func (c *claim) reason(b *Bounce, said, words, prose string, n *notice, only boo
 	f := codes.ReasonFacts{
 		Text: codes.Fold(said), Status: b.Status, Reply: b.ReplyCode, Command: b.Command,
 		Hosts: []string{b.RemoteHost, b.ReportingMTA, domainOf(b.Recipient)},
+		Said:  b.ReplyCode != "",
 	}
 	if b.StatusSource != "stated" {
 		f.Status = ""
@@ -233,7 +234,7 @@ func (c *claim) reason(b *Bounce, said, words, prose string, n *notice, only boo
 		if s == "" || s == said {
 			continue
 		}
-		f.Text, f.Status, f.Reply = codes.Fold(s), "", ""
+		f.Text, f.Status, f.Reply, f.Said = codes.Fold(s), "", "", false
 		m := c.after(codes.ReasonOf(f), b)
 		if m.Word == "" || m.Weak || m.Words == "" || m.Word == "expired" && first.Word != "" {
 			continue

@@ -17,8 +17,8 @@ type refusal struct {
 	status              string
 }
 
-func replies(tb testing.TB) []refusal {
-	raw, err := os.ReadFile("testdata/replies.tsv")
+func replies(tb testing.TB, file string) []refusal {
+	raw, err := os.ReadFile("testdata/" + file)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -95,7 +95,7 @@ Subject: hello
 
 // What the servers of the world say must be understood for the reason they have.
 func TestReplies(t *testing.T) {
-	for _, r := range replies(t) {
+	for _, r := range append(replies(t, "replies.tsv"), replies(t, "free.tsv")...) {
 		m := Parse(r.report(0))
 		if len(m.Bounces) != 1 {
 			t.Errorf("%s: %d bounces", r.text, len(m.Bounces))

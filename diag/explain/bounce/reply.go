@@ -53,9 +53,10 @@ func findAnswer(text string) (answer, bool) {
 }
 
 // replyAt reads a reply code at i: three digits, the second 0 to 5 (RFC 5321
-// section 4.2.1), no part of a longer number, name or address.
+// section 4.2.1) or the 7 that filters write ("571"), no part of a longer number,
+// name or address.
 func replyAt(s string, i int) (code string, end int) {
-	if i+3 > len(s) || (s[i] != '2' && s[i] != '4' && s[i] != '5') || s[i+1] < '0' || s[i+1] > '5' || !digit(s[i+2]) {
+	if i+3 > len(s) || (s[i] != '2' && s[i] != '4' && s[i] != '5') || s[i+1] < '0' || s[i+1] > '5' && (s[i+1] != '7' || s[i] == '2') || !digit(s[i+2]) {
 		return "", 0
 	}
 	if i > 0 && (wordByte(s[i-1]) || s[i-1] == '.' || s[i-1] == '-' && i > 1 && wordByte(s[i-2]) || s[i-1] == '@' || s[i-1] == '/' || s[i-1] == '+' || s[i-1] == '=' || s[i-1] == '$') {

@@ -15,7 +15,8 @@ func TestFindAnswer(t *testing.T) {
 		"220-mx 421 4.2.1 Service refused":                                                   {"421", "4.2.1", 7},
 		"550 #5.1.0 Address rejected.":                                                       {"550", "5.1.0", 0},
 		"501 Rcpt-To validation failed: RCPT TO not accepted: 5.7.1 not configured to relay": {"501", "", 0},
-		"250 2.1.5 Ok": {"250", "2.1.5", 0},
+		"250 2.1.5 Ok":            {"250", "2.1.5", 0},
+		"571 No PTR Record found": {"571", "", 0},
 	} {
 		got, ok := findAnswer(text)
 		if !ok || got != want {
@@ -23,7 +24,7 @@ func TestFindAnswer(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "571 No PTR Record found", "retried for 500 minutes", "See room 550.", "192.0.2.250 is down", "id=550", "mx550.example.jp", "x-unix; 255", "at line 552 of filter.pl",
+		"", "271 apples", "581 apples", "retried for 500 minutes", "See room 550.", "192.0.2.250 is down", "id=550", "mx550.example.jp", "x-unix; 255", "at line 552 of filter.pl",
 	} {
 		if got, ok := findAnswer(text); ok {
 			t.Errorf("findAnswer(%q) = %+v", text, got)
