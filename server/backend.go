@@ -57,6 +57,7 @@ func (t *transaction) Mail(from smtp.Sender) (address.Address, smtp.Reply) {
 	t.request.Sender, t.request.Size = from.Address, from.Size
 	d := t.policy.Sender(t.request)
 	if d.Verdict != policy.Accept {
+		smtp.Refusals.Add(1, t.request.Listener, d.Rule)
 		t.log.Warn("sender refused", "from", from.Address.String(), "rule", d.Rule, "reply", d.Reply())
 	}
 	t.request.Sender = d.Sender
@@ -67,6 +68,7 @@ func (t *transaction) Rcpt(to smtp.Recipient) (address.Address, smtp.Reply) {
 	t.request.Recipient = to.Address
 	d := t.policy.Recipient(t.request)
 	if d.Verdict != policy.Accept {
+		smtp.Refusals.Add(1, t.request.Listener, d.Rule)
 		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.Address.String(), "rule", d.Rule, "why", d.Why(), "reply", d.Reply())
 	}
 	t.noted(d)
@@ -140,6 +142,7 @@ func (t *transaction) Data() (smtp.Message, smtp.Reply) {
 
 func (t *transaction) diskFailed(err error) smtp.Reply {
 	t.log.Error("message cannot be stored", "error", err)
+	smtp.Refusals.Add(1, t.request.Listener, "storage")
 	if err = store.DiskError(err); errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrReadOnly) {
 		return smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage; try again later"}
 	}
@@ -200,7 +203,9 @@ func (m *message) Commit() smtp.Reply {
 		err = m.judge()
 	}
 	if m.refused == nil {
-		m.refused = m.noRoom()
+		if m.refused = m.noRoom(); m.refused != nil {
+			smtp.Refusals.Add(1, m.t.request.Listener, "mailbox.full")
+		}
 	}
 	if m.refused != nil {
 		return *m.refused

@@ -7,6 +7,7 @@ import (
 
 	"mailsrv/server/config"
 	"mailsrv/server/policy"
+	"mailsrv/server/smtp"
 )
 
 // markField is the header field in which rules and checks say what they found.
@@ -38,6 +39,7 @@ func (m *message) judge() error {
 		d := t.policy.Header(t.request, t.accepted, t.spared, fields)
 		t.noted(d)
 		if d.Verdict != policy.Accept {
+			smtp.Refusals.Add(1, t.request.Listener, d.Rule)
 			t.log.Warn("message refused", "from", t.request.Sender.String(), "rule", d.Rule, "why", d.Why(), "reply", d.Reply())
 			refusal := reply(d)
 			m.refused = &refusal
@@ -45,6 +47,7 @@ func (m *message) judge() error {
 		}
 	}
 	if m.refused = t.goesRound(&m.header); m.refused != nil {
+		smtp.Refusals.Add(1, t.request.Listener, "forward.circle")
 		return nil
 	}
 	for _, mark := range t.marks {

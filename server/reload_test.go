@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -203,18 +204,33 @@ func TestStatus(t *testing.T) {
 	if err := smtp.SendMail(r.addr(config.SMTP), nil, "a@example.net", []string{r.user}, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
+	if err := smtp.SendMail(r.addr(config.SMTP), nil, "a@example.net", []string{"b@example.org"}, []byte(text)); err == nil {
+		t.Fatal("a stranger relayed")
+	}
+	bare := connect(t, r.addr(config.SMTP))
+	for _, step := range [][2]string{{"", "220"}, {"HELO c", "250"}, {"MAIL FROM:<a@example.net>", "250"}, {"RCPT TO:<" + r.user + ">", "250"}, {"DATA", "354"}, {"a\n.", "550"}} {
+		if got := bare.do(step[0]); !strings.HasPrefix(got, step[1]) {
+			t.Fatalf("%q: %s", step[0], got)
+		}
+	}
+	if got := r.pop(t, dial(t, r.addr(config.POP3)), "QUIT"); got[0] != "+OK Bye" {
+		t.Fatal(got)
+	}
 	open := connect(t, r.addr(config.SMTP))
 	open.do("")
 	for metric, want := range map[string]string{
-		`mailsrv_build_info{version="test"}`: "1",
-		`mailsrv_sessions{service="pop3"}`:   "0",
-		`mailsrv_queue_messages`:             "0",
+		`mailsrv_build_info{version="test"}`:     "1",
+		`mailsrv_sessions{service="submission"}`: "0",
+		`mailsrv_sessions_max`:                   strconv.Itoa(c.Limits.Connections),
+		`mailsrv_queue_messages`:                 "0",
 	} {
 		if got := value(metric); got != want {
 			t.Errorf("%s %s, want %s", metric, got, want)
 		}
 	}
-	for _, metric := range []string{`mailsrv_connections_total{service="smtp"}`, `mailsrv_smtp_messages_total{service="smtp",result="accepted"}`, `mailsrv_smtp_recipients_total{service="smtp",result="accepted"}`} {
+	for _, metric := range []string{`mailsrv_connections_total{service="smtp"}`, `mailsrv_smtp_messages_total{service="smtp",result="accepted"}`, `mailsrv_smtp_recipients_total{service="smtp",result="accepted"}`,
+		`mailsrv_smtp_refused_total{service="smtp",rule="relay.denied"}`, `mailsrv_smtp_refused_total{service="smtp",rule="message.line_end"}`,
+		`mailsrv_smtp_messages_total{service="smtp",result="refused"}`, `mailsrv_pop3_logins_total{service="pop3",result="ok"}`} {
 		if got := value(metric); got == "0" {
 			t.Errorf("%s %s", metric, got)
 		}

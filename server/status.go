@@ -10,6 +10,7 @@ import (
 	"runtime/metrics"
 
 	own "mailsrv/server/metrics"
+	"mailsrv/server/safeio"
 	"mailsrv/server/store"
 )
 
@@ -26,7 +27,16 @@ func (s *Server) writeMetrics(w io.Writer) {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 	metrics.Read(sample)
 	own.Gauge(w, "go_memory_bytes", "Memory that the Go runtime has from the system.", sample[0].Value.Uint64())
+	processMetrics(w)
 	own.Gauges(w, "mailsrv_sessions", "Sessions under way.", "service", s.group.Open())
+	st := s.state.Load()
+	own.Gauge(w, "mailsrv_sessions_max", "limits.connections: how many sessions there can be.", st.cfg.Limits.Connections)
+	if free, _, ok := (&safeio.OS{}).Room(s.dataDir); ok {
+		own.Gauge(w, "mailsrv_data_free_bytes", "Room on the disk of the data directory.", free)
+	}
+	if st.tls != nil {
+		own.Gauge(w, "mailsrv_certificate_expires_seconds", "When the TLS certificate ends, in seconds since 1970.", st.tls.Certificates[0].Leaf.NotAfter.Unix())
+	}
 	q := s.queue.Stats()
 	own.Gauge(w, "mailsrv_queue_messages", "Messages in the queue.", q.Messages)
 	own.Gauge(w, "mailsrv_queue_connections", "Connections of the queue to other hosts.", q.Connections)

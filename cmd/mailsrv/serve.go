@@ -30,7 +30,7 @@ func serveCommand(a *app) *cobra.Command {
 		Long: `Run the mail server until it is told to stop (Ctrl-C, SIGTERM); what is under
 way then is finished first. On SIGHUP it reads its configuration, certificates and
 log file anew: sessions go on, and with a mistake in the file everything stays
-as it was (docs/operations.md).
+as it was (docs/operations.md). Windows has no SIGHUP: restart it there.
 
 Without a configuration file it is a server for trying out: on this machine
 only, with data in ./mailsrv-data and one account whose password is shown once.

@@ -122,8 +122,8 @@ func Gauges[N Number](w io.Writer, name, help, label string, values map[string]N
 }
 
 // Total writes a count that somebody else keeps.
-func Total(w io.Writer, name, help string, value int64) {
-	write(w, name, help, "counter", map[string]int64{"": value})
+func Total[N Number](w io.Writer, name, help string, value N) {
+	write(w, name, help, "counter", map[string]N{"": value})
 }
 
 func write[N Number](w io.Writer, name, help, kind string, values map[string]N) {

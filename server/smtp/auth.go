@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -124,7 +125,7 @@ func (s *session) authFailed(r Reply) {
 	s.authFailures++
 	s.send(r)
 	if s.authFailures >= s.srv.Limits.AuthFailures {
-		s.log.Warn("session ended", "why", "too many failed logins")
+		s.endedWhy(slog.LevelWarn, "too many failed logins")
 		s.end(Reply{421, "4.7.0", s.srv.Hostname + " Too many failed logins"})
 	}
 }

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,7 @@ func (s *session) bdat(arg string) {
 		return
 	case !ok:
 		// Nobody knows how much of what follows are commands.
-		s.log.Warn("session ended", "why", "BDAT without a size")
+		s.endedWhy(slog.LevelWarn, "BDAT without a size")
 		s.end(Reply{501, badArgument, "Syntax: BDAT size [LAST]"})
 		return
 	}
@@ -39,10 +40,12 @@ func (s *session) bdat(arg string) {
 		s.cutShort(err)
 		return
 	}
-	if fault := s.in.fault(); fault != nil && !last {
+	if fault, rule := s.in.fault(); fault != nil && !last {
 		// The client may have sent further chunks already; without a
 		// transaction they are read and refused.
 		s.log.Warn("message refused", "id", s.id, "from", s.from.String(), "octets", s.in.total, "to", s.recipients(), "reply", fault.String())
+		messages.Add(1, s.srv.Service, fault.result())
+		Refusals.Add(1, s.srv.Service, rule)
 		s.reset()
 		s.send(*fault)
 		return

@@ -117,6 +117,7 @@ func (s *session) mailParam(from *Sender, p param) *Reply {
 		case !digits:
 			return &Reply{501, badArgument, "SIZE wants a number of octets"}
 		case err != nil || n > s.srv.Limits.MessageSize:
+			Refusals.Add(1, s.srv.Service, ruleSize)
 			return s.tooBig()
 		}
 		from.Size = n

@@ -87,17 +87,21 @@ func (in *intake) data() error {
 // cutShort ends the session because the content has no end that can be trusted.
 func (s *session) cutShort(err error) {
 	log := s.log.With("id", s.id, "from", s.from.String(), "octets", s.in.total)
+	refuse := func(why, rule string, r Reply) {
+		log.Warn("message refused", "why", why)
+		messages.Add(1, s.srv.Service, r.result())
+		Refusals.Add(1, s.srv.Service, rule)
+		s.end(r)
+	}
 	switch {
 	case errors.Is(err, errDotNextToLF):
-		log.Warn("message refused", "why", "line of one dot next to a bare LF")
-		s.end(*badLineEnd("LF"))
+		refuse("line of one dot next to a bare LF", ruleLineEnd, *badLineEnd("LF"))
 	case errors.Is(err, errDotNextToCR):
-		log.Warn("message refused", "why", "line of one dot next to a bare CR")
-		s.end(*badLineEnd("CR"))
+		refuse("line of one dot next to a bare CR", ruleLineEnd, *badLineEnd("CR"))
 	case errors.Is(err, errEndless):
-		log.Warn("message refused", "why", "too big, and no end in sight")
-		s.end(*s.tooBig())
+		refuse("too big, and no end in sight", ruleSize, *s.tooBig())
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		ended.Add(1, s.srv.Service, "timeout")
 		log.Info("session ended", "why", "timeout in the content of a message")
 		s.end(timeoutReply)
 	default:
@@ -106,24 +110,32 @@ func (s *session) cutShort(err error) {
 	}
 }
 
+// Labels "rule" of Refusals for what is wrong with the content of a message.
+const (
+	ruleSize    = "message.size"
+	ruleLineEnd = "message.line_end"
+	ruleHops    = "message.hops"
+)
+
 // fault is what is wrong with the content so far, nil if nothing is.
-func (in *intake) fault() *Reply {
+func (in *intake) fault() (r *Reply, rule string) {
 	switch {
 	case in.total > in.s.srv.Limits.MessageSize:
-		return in.s.tooBig()
+		return in.s.tooBig(), ruleSize
 	case in.lines.bareCR:
-		return badLineEnd("CR")
+		return badLineEnd("CR"), ruleLineEnd
 	case in.lines.hops > maxHops:
-		return &Reply{554, "5.4.6", fmt.Sprintf("Routing loop: more than %d Received fields", maxHops)}
+		return &Reply{554, "5.4.6", fmt.Sprintf("Routing loop: more than %d Received fields", maxHops)}, ruleHops
 	}
-	return nil
+	return nil, ""
 }
 
 // commit answers a message that has come to its end.
 func (s *session) commit() {
 	var reply Reply
-	if fault := s.in.fault(); fault != nil {
+	if fault, rule := s.in.fault(); fault != nil {
 		reply = *fault
+		Refusals.Add(1, s.srv.Service, rule)
 	} else {
 		// Also after a failed write: Commit knows what the failure means.
 		reply = s.in.msg.Commit()

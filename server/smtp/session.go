@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -97,9 +98,15 @@ func (s *session) patience() {
 		why, words = "too many refused senders or recipients", "Too many senders or recipients that are not accepted"
 	}
 	if why != "" {
-		s.log.Warn("session ended", "why", why)
+		s.endedWhy(slog.LevelWarn, why)
 		s.end(Reply{421, "4.7.0", s.srv.Hostname + " " + words})
 	}
+}
+
+// endedWhy notes that the server ends the session.
+func (s *session) endedWhy(level slog.Level, why string) {
+	ended.Add(1, s.srv.Service, why)
+	s.log.Log(context.Background(), level, "session ended", "why", why)
 }
 
 // slow holds back the reply to the n-th thing that is one too many.
@@ -118,15 +125,15 @@ func (s *session) slow(n int) {
 func (s *session) readFailed(err error) {
 	switch {
 	case errors.Is(err, conn.ErrFlood):
-		s.log.Warn("session ended", "why", "line without an end")
+		s.endedWhy(slog.LevelWarn, "line without an end")
 		s.end(Reply{500, badSyntax, "Line too long"})
 	case errors.Is(err, conn.ErrBareLF):
-		s.log.Warn("session ended", "why", "bare LF in a command")
+		s.endedWhy(slog.LevelWarn, "bare LF in a command")
 		s.end(Reply{500, badSyntax, "Line ended by LF alone: commands end with CRLF (with netcat: nc -C)"})
 	case errors.Is(err, conn.ErrDraining):
 		s.end(Reply{421, "4.3.2", s.srv.Hostname + " Server is stopping; try again later"})
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.log.Info("session ended", "why", "timeout")
+		s.endedWhy(slog.LevelInfo, "timeout")
 		s.end(timeoutReply)
 	case errors.Is(err, io.EOF):
 		s.log.Debug("disconnected")
@@ -234,7 +241,7 @@ func (s *session) command(line []byte) {
 		s.wrong(Reply{502, badSequence, "Command not implemented"})
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS":
 		// A browser that was talked into speaking to a mail server.
-		s.log.Warn("session ended", "why", "HTTP on a mail port")
+		s.endedWhy(slog.LevelWarn, "HTTP on a mail port")
 		s.end(Reply{421, "4.7.0", s.srv.Hostname + " This is SMTP, not HTTP"})
 	default:
 		s.wrong(Reply{500, badSyntax, "Command not recognized"})

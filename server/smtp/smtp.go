@@ -150,6 +150,11 @@ var (
 	octets     = metrics.NewCounter("mailsrv_smtp_octets_total", "Octets of the messages that were accepted.", "service")
 	recipients = metrics.NewCounter("mailsrv_smtp_recipients_total", "Recipients, and what was said to them.", "service", "result")
 	logins     = metrics.NewCounter("mailsrv_smtp_logins_total", "Logins.", "service", "result")
+	ended      = metrics.NewCounter("mailsrv_smtp_sessions_ended_total", "Sessions that the server ended.", "service", "why")
+
+	// Refusals is counted by the Backend for what it refuses, and here for what
+	// is wrong with the octets of a message.
+	Refusals = metrics.NewCounter("mailsrv_smtp_refused_total", "Senders, recipients and messages refused or put off, by the rule or limit that decided.", "service", "rule")
 )
 
 // result is the label for what a reply means.
