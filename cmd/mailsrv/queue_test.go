@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/smtp"
+	"net/textproto"
 	"os"
 	"regexp"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 func init() {
 	scriptCommands["sendto"] = sendTo
+	scriptCommands["sendfrom"] = sendFrom
 	scriptCommands["eventually"] = eventually
 	scriptCommands["lastmail"] = lastMail
 }
@@ -24,6 +26,32 @@ func sendTo(ts *testscript.TestScript, neg bool, args []string) {
 	err := send("127.0.0.1:"+args[0], smtp.PlainAuth("", args[1], args[2], "127.0.0.1"), args[1], args[4:], text)
 	if neg != (err != nil) {
 		ts.Fatalf("sendto: %v", err)
+	}
+}
+
+// sendFrom sends a file as a stranger, with the plainest of SMTP: "sendfrom PORT
+// SENDER FILE TO...".
+func sendFrom(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: sendfrom PORT SENDER FILE TO...")
+	}
+	c, err := textproto.Dial("tcp", "127.0.0.1:"+args[0])
+	ts.Check(err)
+	defer c.Close()
+	commands := []string{"", "EHLO [127.0.0.1]", "MAIL FROM:<" + args[1] + ">"}
+	for _, to := range args[3:] {
+		commands = append(commands, "RCPT TO:<"+to+">")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[2]), "\n", "\r\n")
+	for _, command := range append(commands, "DATA", text+".", "QUIT") {
+		if command != "" {
+			ts.Check(c.PrintfLine("%s", command))
+		}
+		code, answer, err := c.ReadResponse(0)
+		ts.Check(err)
+		if code >= 400 {
+			ts.Fatalf("sendfrom: %q: %d %s", command, code, answer)
+		}
 	}
 }
 

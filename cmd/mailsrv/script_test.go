@@ -1,16 +1,22 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"mailsrv/probes/port/porttest"
+	"mailsrv/server/config"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"mailsrv": main,
+		"mailsrv": func() {
+			tryOutOn(os.Getenv("TEST_TRYOUT_PORTS"))
+			main()
+		},
 	})
 }
 
@@ -45,5 +51,13 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 		port, err := porttest.Free()
 		ts.Check(err)
 		ts.Setenv(name, port)
+	}
+}
+
+// tryOutOn has a server without a configuration file listen on other ports of
+// 127.0.0.1, in the order of config.TryOut: "12001 12002 12003 12004".
+func tryOutOn(ports string) {
+	for i, port := range strings.Fields(ports) {
+		config.TryOut[i].Addr = "127.0.0.1:" + port
 	}
 }

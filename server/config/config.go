@@ -129,20 +129,30 @@ type Ignore struct {
 	Until               time.Time
 }
 
-// Default is the configuration without a file: a server for trying out, on
-// loopback and unprivileged ports.
+// TryOut is where a server without a configuration file listens: loopback and
+// unprivileged ports. It is a variable for tests of the whole program, which
+// cannot rely on these ports being free.
+var TryOut = []Listener{
+	{Service: SMTP, Addr: "127.0.0.1:2525"},
+	{Service: Submission, Addr: "127.0.0.1:5587"},
+	{Service: POP3, Addr: "127.0.0.1:1110"},
+	{Service: Web, Addr: "127.0.0.1:8025"},
+}
+
+// Default is the configuration without a file: a server for trying out.
 func Default() *Config {
 	c := base()
 	c.Hostname = "localhost"
 	c.DataDir = "mailsrv-data"
 	c.Domains = []string{"localhost"}
 	c.Relay.Allow = false // nobody could answer to an address @localhost
-	c.Listen = []Listener{
-		{Service: SMTP, Addr: "127.0.0.1:2525"},
-		{Service: Submission, Addr: "127.0.0.1:5587"},
-		{Service: POP3, Addr: "127.0.0.1:1110"},
+	for _, l := range TryOut {
+		if l.Service == Web {
+			c.Web = append(c.Web, l)
+		} else {
+			c.Listen = append(c.Listen, l)
+		}
 	}
-	c.Web = []Listener{{Service: Web, Addr: "127.0.0.1:8025"}}
 	return c
 }
 
