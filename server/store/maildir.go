@@ -58,6 +58,11 @@ func (s *Maildirs) make(box Box) error {
 	if _, ok := s.made.Load(box); ok {
 		return nil
 	}
+	domain := filepath.Dir(Dir(s.dataDir, box))
+	if err := s.fs.MkdirAll(domain, 0o700); err != nil {
+		return DiskError(err)
+	}
+	safeio.Spread(domain)
 	for _, part := range []string{"tmp", "new", "cur"} {
 		if err := s.fs.MkdirAll(s.maildir(box, part), 0o700); err != nil {
 			return DiskError(err)
