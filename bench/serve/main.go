@@ -72,7 +72,7 @@ func main() {
 	for _, s := range all {
 		fmt.Printf(" %10s", s.name())
 	}
-	fmt.Printf("   ratios to mailsrv; CPU of mailsrv per message\n")
+	fmt.Printf("   mailsrv against each; CPU per message of each mailsrv\n")
 	for _, size := range numbers(*sizes) {
 		for _, n := range numbers(*conns) {
 			row(all, load{conns: n, each: max(*each, 1), size: size, times: max(1, *least/(n**each))}, *rounds)
@@ -100,15 +100,13 @@ type server interface {
 
 func row(all []server, l load, rounds int) {
 	rates := make([][]float64, len(all))
-	var cpu time.Duration
+	cpu := make([]time.Duration, len(all))
 	for range rounds {
 		for i, s := range all {
 			before := s.cpu()
 			took := l.run(s)
 			rates[i] = append(rates[i], float64(l.total())/took.Seconds())
-			if i == 0 {
-				cpu += s.cpu() - before
-			}
+			cpu[i] += s.cpu() - before
 			takeAway(s.newDir())
 		}
 	}
@@ -125,7 +123,13 @@ func row(all []server, l load, rounds int) {
 		}
 		fmt.Printf(" %6.2fx", median(ratio))
 	}
-	fmt.Printf("  %.2f ms\n", float64(cpu.Microseconds())/1000/float64(rounds*l.total()))
+	fmt.Print("  ")
+	for _, c := range cpu {
+		if c > 0 {
+			fmt.Printf(" %.2f ms", float64(c.Microseconds())/1000/float64(rounds*l.total()))
+		}
+	}
+	fmt.Println()
 }
 
 func median(x []float64) float64 {

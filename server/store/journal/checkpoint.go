@@ -56,15 +56,15 @@ func (j *Journal) due() ([]*segment, bool) {
 			}
 			return append([]*segment(nil), j.full...), true
 		}
-		if j.closed && j.active == nil && len(j.queue) == 0 {
+		if j.closed && j.active == nil && !j.writing {
 			return nil, false
 		}
 		wait := time.Hour
 		if j.active != nil && len(j.active.entries) > 0 {
 			wait = j.opt.Every - time.Since(j.since)
 			if wait <= 0 && !j.rotate {
-				j.rotate = true
-				j.changed.Broadcast()
+				j.wantRotation()
+				continue
 			}
 			wait = max(wait, time.Second)
 		}

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,11 +87,12 @@ type Journal struct {
 	mu      sync.Mutex
 	changed sync.Cond // something below has changed
 
-	queue  []*request
-	closed bool // no more requests
-	rotate bool // the active segment is to be closed, for a checkpoint
+	queue   []*request
+	writing bool // one of those who append writes, for all
+	closed  bool // no more requests
+	rotate  bool // the active segment is to be closed, for a checkpoint
 
-	active *segment // only the writer changes what is in it
+	active *segment // only who writes changes what is in it
 	free   []*segment
 	full   []*segment // closed, oldest first
 	stuck  error      // of the last checkpoint
@@ -101,18 +103,18 @@ type Journal struct {
 
 	placed *placed
 	seq    atomic.Uint64 // of the last record
-	buf    []byte        // the writer's
+	buf    []byte        // of who writes
 	nudge  chan struct{} // wakes the checkpointer from a pause
 	wg     sync.WaitGroup
 }
 
 type request struct {
-	record []byte // header and payload; the writer completes the header
+	record []byte // header and payload; who writes completes the header
 	item   Item
 	off    int64
 	entry  Entry
 	err    error
-	done   chan struct{}
+	turn   chan bool // true: write; false: it has been done
 }
 
 // Entry is a record in the journal.
@@ -128,7 +130,7 @@ const Headroom = recordHeader
 // overwrites, and then the data. Without an error the caller does what the
 // record is for, not before, and then calls Placed, also when it has given up.
 func (j *Journal) Append(item Item, buf []byte) (Entry, error) {
-	r := &request{record: buf, item: item, done: make(chan struct{})}
+	r := &request{record: buf, item: item, turn: make(chan bool, 1)}
 	sumData(buf)
 	j.mu.Lock()
 	if j.closed {
@@ -136,9 +138,16 @@ func (j *Journal) Append(item Item, buf []byte) (Entry, error) {
 		return Entry{}, ErrClosed
 	}
 	j.queue = append(j.queue, r)
-	j.changed.Broadcast()
+	wait := j.writing
+	j.writing = true
 	j.mu.Unlock()
-	<-r.done
+	if wait {
+		if !<-r.turn {
+			return r.entry, r.err
+		}
+		j.gather()
+	}
+	j.write()
 	return r.entry, r.err
 }
 
@@ -172,7 +181,8 @@ func (j *Journal) Settled(keys []string) error {
 	if !recent() {
 		return nil
 	}
-	j.rotate, j.stuck = true, nil
+	j.stuck = nil
+	j.wantRotation()
 	j.wake()
 	for recent() {
 		if j.stuck != nil {
@@ -200,6 +210,9 @@ func (j *Journal) wake() {
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closed = true
+	if !j.writing {
+		j.retire()
+	}
 	j.wake()
 	j.mu.Unlock()
 	j.wg.Wait()
@@ -215,46 +228,56 @@ func (j *Journal) Close() error {
 	return err
 }
 
-// write is the writer: it takes what has gathered while it wrote.
-func (j *Journal) write() {
-	for {
-		batch, ok := j.next()
-		if !ok {
-			return
-		}
-		for len(batch) > 0 {
-			batch = batch[j.writeSome(batch):]
-		}
+// gather lets those run who are about to append, as long as any of them does.
+// A session alone never comes here, so nobody waits for nothing.
+func (j *Journal) gather() {
+	for n, last := 1, 0; n > last; {
+		runtime.Gosched()
+		j.mu.Lock()
+		n, last = len(j.queue), n
+		j.mu.Unlock()
 	}
 }
 
-// next waits for requests. The active segment is closed here when it has to
-// be, between two batches.
-func (j *Journal) next() ([]*request, bool) {
+// write takes what has gathered in the queue, whose first request is the
+// caller's, and writes as much of it as fits into a segment. Then it is the
+// turn of whoever has come first meanwhile: nobody writes on after his own
+// request, since others may need him to make room.
+func (j *Journal) write() {
+	j.mu.Lock()
+	batch := j.queue
+	j.queue = nil
+	j.mu.Unlock()
+	n := j.writeSome(batch)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for {
-		if (j.rotate || j.closed && len(j.queue) == 0) && j.active != nil {
-			j.retire()
-		}
-		j.rotate = false
-		if len(j.queue) > 0 {
-			batch := j.queue
-			j.queue = nil
-			return batch, true
-		}
-		if j.closed {
-			return nil, false
-		}
-		j.changed.Wait()
+	j.queue = append(batch[n:], j.queue...)
+	if j.writing = len(j.queue) > 0; j.writing {
+		j.queue[0].turn <- true
+	}
+	if j.rotate || j.closed && !j.writing {
+		j.retire()
+		j.wake()
 	}
 }
 
-// retire closes the active segment. j.mu is held.
+// wantRotation closes the active segment as soon as nothing is being written
+// to it. j.mu is held.
+func (j *Journal) wantRotation() {
+	if j.rotate = true; !j.writing {
+		j.retire()
+	}
+}
+
+// retire closes the active segment, if there is one. j.mu is held.
 func (j *Journal) retire() {
-	if s := j.active; len(s.entries) == 0 && !s.failed {
+	j.rotate = false
+	switch s := j.active; {
+	case s == nil:
+		return
+	case len(s.entries) == 0 && !s.failed:
 		j.free = append(j.free, s)
-	} else {
+	default:
 		j.full = append(j.full, s)
 	}
 	j.active = nil
@@ -267,7 +290,6 @@ func (j *Journal) writeSome(batch []*request) int {
 	s, err := j.room(len(batch[0].record))
 	if err != nil {
 		batch[0].err = err
-		close(batch[0].done)
 		return 1
 	}
 	n := 0
@@ -311,13 +333,15 @@ func (j *Journal) writeSome(batch []*request) int {
 		}
 		s.end += int64(len(buf))
 	}
-	for _, r := range batch[:n] {
+	for i, r := range batch[:n] {
 		if r.err = err; err == nil {
 			s.entries = append(s.entries, entry{r.off, len(r.record), r.entry.seq, r.item})
 			s.pending++
 			j.live[r.item.Key()]++
 		}
-		close(r.done)
+		if i > 0 { // the first is the caller's
+			r.turn <- false
+		}
 	}
 	return n
 }

@@ -222,6 +222,44 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
+// A batch may be more than all segments hold: whoever writes must get out of the
+// way as soon as his own record is durable, or its segment could not be freed.
+func TestMoreThanAllSegments(t *testing.T) {
+	disk := newDisk(t)
+	p := disk.Process()
+	b := &book{}
+	j := open(t, options(p, disk.Root, b))
+	const n = 60
+	var once sync.Once
+	p.Steps(func(op, path string) error {
+		if op == "sync" {
+			once.Do(func() {
+				for gathered := 0; gathered < n-1; runtime.Gosched() {
+					j.mu.Lock()
+					gathered = len(j.queue)
+					j.mu.Unlock()
+				}
+			})
+		}
+		return nil
+	})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if err := add(j, strings.Repeat("x", 2000)+fmt.Sprint(i), true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b.settled != n {
+		t.Errorf("%d records settled, want %d", b.settled, n)
+	}
+}
+
 // A sync that fails is an error for all who waited for it. The segment is not
 // written again; others take its place.
 func TestFailedSync(t *testing.T) {

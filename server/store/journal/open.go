@@ -71,7 +71,6 @@ func Open(opt Options) (*Journal, error) {
 	if restored+failed > 0 {
 		opt.Log.Info("journal replayed", "messages", restored, "failed", failed)
 	}
-	j.wg.Go(j.write)
 	j.wg.Go(j.checkpoints)
 	return j, nil
 }
