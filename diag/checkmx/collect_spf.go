@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"mailsrv/diag/checkmx/record"
 	"mailsrv/probes/dns"
@@ -47,22 +46,46 @@ type SPFTerm struct {
 	Child    *SPFNode       // of include and redirect
 }
 
-// spfWalk follows one domain's tree.
+// spfWalk follows one domain's tree, level by level: which terms of a tree too
+// large are asked does not depend on who answers first.
 type spfWalk struct {
 	c     *Checker
-	asked atomic.Int32
+	asked int
+}
+
+// spfStep is a term whose look-ups are to be made.
+type spfStep struct {
+	n    *SPFNode
+	t    *SPFTerm
+	path []string // the domains that lead to it, its own record's last
 }
 
 // collectSPF reads the whole tree of the domain's SPF record,
 // also what lies beyond the limits of RFC 7208.
 func (c *Checker) collectSPF(ctx context.Context, f *Facts) {
 	w := &spfWalk{c: c}
-	f.SPF = w.node(ctx, f.Domain, c.lookup.Lookup(ctx, f.Domain, dns.TXT), nil)
+	f.SPF = w.node(ctx, f.Domain)
+	for level := w.open(f.SPF, nil); len(level) > 0; {
+		var wg sync.WaitGroup
+		for _, s := range level {
+			wg.Go(func() { w.term(ctx, s) })
+		}
+		wg.Wait()
+		var next []spfStep
+		for _, s := range level {
+			if s.t.Child != nil {
+				next = append(next, w.open(s.t.Child, s.path)...)
+			}
+		}
+		level = next
+	}
+	f.SPF.count()
 }
 
-func (w *spfWalk) node(ctx context.Context, domain string, txt *dns.Answer, above []string) *SPFNode {
-	n := &SPFNode{Domain: domain, Answer: txt}
-	for _, r := range txt.Records {
+// node reads the record of one domain.
+func (w *spfWalk) node(ctx context.Context, domain string) *SPFNode {
+	n := &SPFNode{Domain: domain, Answer: w.c.lookup.Lookup(ctx, domain, dns.TXT)}
+	for _, r := range n.Answer.Records {
 		switch {
 		case record.IsSPF(r.Text):
 			n.Texts = append(n.Texts, r.Text)
@@ -80,34 +103,48 @@ func (w *spfWalk) node(ctx context.Context, domain string, txt *dns.Answer, abov
 	var err error
 	if n.Record, err = record.ParseSPF(text); err != nil {
 		errors.As(err, &n.Bad)
-		return n
+		n.Record = nil
 	}
-	w.terms(ctx, n, append(slices.Clone(above), domain))
 	return n
 }
 
-// terms looks up what the terms in effect name. Terms after "all" have none.
-func (w *spfWalk) terms(ctx context.Context, n *SPFNode, path []string) {
+// open lists the terms in effect (those after "all" are not), and returns those
+// that name something to look up.
+func (w *spfWalk) open(n *SPFNode, above []string) []spfStep {
+	if n.Record == nil {
+		return nil
+	}
+	path := append(slices.Clone(above), n.Domain)
 	ignored := n.Record.Ignored()
-	var wg sync.WaitGroup
+	var out []spfStep
 	for _, t := range n.Record.Terms {
 		if slices.ContainsFunc(ignored, func(i record.Term) bool { return i.Text == t.Text }) {
 			continue
 		}
 		st := &SPFTerm{Term: t, Counts: slices.Contains(costly, t.Name)}
 		n.Terms = append(n.Terms, st)
+		includes := t.Name == "include" || t.Name == "redirect"
 		switch {
 		case t.Prefix.IsValid():
 			st.Prefixes = []netip.Prefix{t.Prefix}
 		case !st.Counts, t.Macro, t.Name == "ptr":
-		case w.asked.Add(1) > maxSPFAsked:
+		case includes && slices.Contains(path, t.Domain):
+			st.Child = &SPFNode{Domain: t.Domain, Loop: true}
+		case includes && len(path) > maxSPFDepth:
+			st.Child = &SPFNode{Domain: t.Domain, Cut: true}
+		case w.asked == maxSPFAsked:
 			st.Unasked = true
 		default:
-			wg.Go(func() { w.term(ctx, n, st, path) })
+			w.asked++
+			out = append(out, spfStep{n, st, path})
 		}
 	}
-	wg.Wait()
 	slices.SortStableFunc(n.Terms, func(a, b *SPFTerm) int { return cmp.Compare(order(a), order(b)) })
+	return out
+}
+
+// count adds up the look-ups of a tree.
+func (n *SPFNode) count() {
 	for _, t := range n.Terms {
 		if t.Counts {
 			t.Lookups++
@@ -116,6 +153,7 @@ func (w *spfWalk) terms(ctx context.Context, n *SPFNode, path []string) {
 			n.Void++
 		}
 		if t.Child != nil {
+			t.Child.count()
 			t.Lookups += t.Child.Lookups
 			n.Void += t.Child.Void
 		}
@@ -131,16 +169,13 @@ func order(t *SPFTerm) int {
 	return 0
 }
 
-func (w *spfWalk) term(ctx context.Context, n *SPFNode, t *SPFTerm, path []string) {
-	target := t.Domain
-	if target == "" {
-		target = n.Domain
-	}
+func (w *spfWalk) term(ctx context.Context, s spfStep) {
+	t := s.t
+	target := cmp.Or(t.Domain, s.n.Domain)
 	switch t.Name {
 	case "include", "redirect":
-		t.Child = w.child(ctx, target, path)
+		t.Child = w.node(ctx, target)
 		switch o := t.Child.Answer; {
-		case o == nil:
 		case !o.Outcome.Found():
 			t.Failed = o.Outcome
 		case o.Outcome != dns.Answered:
@@ -163,17 +198,6 @@ func void(a *dns.Answer) (empty bool, failed dns.Outcome) {
 		return false, a.Outcome
 	}
 	return a.Outcome != dns.Answered, ""
-}
-
-// child follows an include or redirect, unless it leads back or too far.
-func (w *spfWalk) child(ctx context.Context, target string, path []string) *SPFNode {
-	if slices.Contains(path, target) {
-		return &SPFNode{Domain: target, Loop: true}
-	}
-	if len(path) > maxSPFDepth {
-		return &SPFNode{Domain: target, Cut: true}
-	}
-	return w.node(ctx, target, w.c.lookup.Lookup(ctx, target, dns.TXT), path)
 }
 
 // addresses notes the ranges around a name's addresses.
