@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,8 +93,16 @@ func ownReplies(t *testing.T) []string {
 				switch {
 				case name == "reject" && len(n.Args) == 3 && refusing(n.Args[0]):
 					add(n.Args...)
-				case strings.Contains(path, "pop3") && (name == "err" || name == "bad" || name == "end" || name == "wrong") && len(n.Args) == 1 && said(n.Args[0], names) != "x":
-					out = append(out, "-ERR "+said(n.Args[0], names))
+				case strings.Contains(path, "pop3") && slices.Contains([]string{"err", "end", "wrong", "refuse", "authFailed"}, name):
+					for i := range n.Args { // the last words follow the others
+						var text string
+						for _, a := range n.Args[:i+1] {
+							text += said(a, names)
+						}
+						if strings.Trim(text, "x") != "" { // else the words are the caller's
+							out = append(out, "-ERR "+text)
+						}
+					}
 				case name == "WriteString" && len(n.Args) == 1 && strings.HasPrefix(said(n.Args[0], names), "-ERR"):
 					out = append(out, strings.TrimSpace(said(n.Args[0], names)))
 				}
