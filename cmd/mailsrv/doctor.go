@@ -289,13 +289,14 @@ func built() time.Time {
 // relayPolicy asks the policy room what the server would answer.
 func relayPolicy(cfg *config.Config) func(relaytest.Try) relaytest.Verdict {
 	rules := policy.New(cfg, account.Open(cfg.DataDir, cfg.Domains))
+	client := relaytest.Outside(cfg.Relay.Networks)
 	return func(t relaytest.Try) relaytest.Verdict {
 		from, _, err := address.ParsePath("<" + t.From + ">")
 		to, rest, rerr := address.ParsePath("<" + t.To + ">")
 		if err != nil || rerr != nil || rest != "" {
 			return relaytest.Verdict{Result: relaytest.Refused, Reply: "501 5.1.3 Syntax"}
 		}
-		d := rules.Decide(policy.Request{Client: relaytest.Stranger, Listener: config.SMTP, HELO: relaytest.StrangerDomain, Sender: from, Recipient: to})
+		d := rules.Decide(policy.Request{Client: client, Listener: config.SMTP, HELO: relaytest.StrangerDomain, Sender: from, Recipient: to})
 		v := relaytest.Verdict{Result: relaytest.Refused, Reply: d.Reply(), Rule: d.Rule}
 		switch d.Verdict {
 		case policy.Accept:

@@ -43,8 +43,11 @@ func accounts(ctx context.Context, c *Case) []diag.Finding {
 		}
 		return []diag.Finding{f, nothing}
 	}
-	out = append(out, c.required(all)...)
-	out = append(out, c.forwards(all)...)
+	required := c.required(all)
+	out = append(out, required...)
+	out = append(out, slices.DeleteFunc(c.forwards(all), func(f diag.Finding) bool {
+		return slices.ContainsFunc(required, func(r diag.Finding) bool { return f.Evidence["target"] == r.Subject })
+	})...)
 	out = append(out, c.quotas(ctx, all)...)
 	out = append(out, c.guessable(ctx, all)...)
 	return append(out, c.orphans(all, damaged)...)
@@ -52,8 +55,10 @@ func accounts(ctx context.Context, c *Case) []diag.Finding {
 
 // started tells whether a server has ever used the data directory.
 func (c *Case) started() bool {
-	_, err := os.Stat(filepath.Join(c.Config.DataDir, "server.json"))
-	return err == nil
+	return slices.ContainsFunc([]string{"server.json", "accounts", "mail", "queue"}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(c.Config.DataDir, name))
+		return err == nil
+	})
 }
 
 // required looks for the addresses that every domain must have.

@@ -184,7 +184,7 @@ func TestDataDirOpenToOthers(t *testing.T) {
 
 func TestDiskAndFiles(t *testing.T) {
 	c := newCase(Options{ConfigFile: configured(t, plain(t)).config}, nil)
-	for size, want := range map[int64]string{1: "", 1 << 60: "env.disk_full"} {
+	for size, want := range map[int64]string{1: "", 1 << 60: "config.message_size_high"} {
 		c.Config.Limits.MessageSize = size
 		fs := c.room()
 		renders(t, fs)

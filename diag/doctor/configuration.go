@@ -111,9 +111,15 @@ func (c *Case) limits() []diag.Finding {
 	if l.IdleTimeout < time.Minute {
 		low("limits.idle_timeout", config.FormatDuration(l.IdleTimeout), "1m")
 	}
-	if r := c.Config.Retry; len(r.Schedule) > 0 && r.GiveUpAfter < r.Schedule[0] {
-		out = append(out, diag.New("config.retry_nonsense", "retry.give_up_after", diag.Evidence{
-			"give_up_after": config.FormatDuration(r.GiveUpAfter), "first": config.FormatDuration(r.Schedule[0])}))
+	r := c.Config.Retry
+	retry := diag.Evidence{"give_up_after": config.FormatDuration(r.GiveUpAfter)}
+	switch {
+	case len(r.Schedule) > 0 && r.GiveUpAfter < r.Schedule[0]:
+		retry["first"] = config.FormatDuration(r.Schedule[0])
+		out = append(out, diag.New("config.retry_nonsense", "retry.give_up_after", retry))
+	case r.GiveUpAfter < r.WarnAfter:
+		retry["warn_after"] = config.FormatDuration(r.WarnAfter)
+		out = append(out, diag.New("config.retry_nonsense", "retry.give_up_after", retry))
 	}
 	return out
 }

@@ -178,6 +178,9 @@ func (c *Case) room() []diag.Finding {
 	message := uint64(max(c.Config.Limits.MessageSize, 0))
 	ev := diag.Evidence{"path": v.Path, "free": v.Free, "message_size": message, "free_text": config.FormatSize(int64(min(v.Free, 1<<62))), "message_text": config.FormatSize(int64(message))}
 	switch {
+	case v.Size < message:
+		size := diag.Evidence{"value": message, "value_text": ev["message_text"], "disk": v.Size, "disk_text": config.FormatSize(int64(v.Size))}
+		out = append(out, diag.New("config.message_size_high", "limits.message_size", size))
 	case v.Free < message:
 		out = append(out, diag.New("env.disk_full", v.Path, ev))
 	case v.Free/10 < message:

@@ -99,6 +99,11 @@ func (c *Case) runningPorts(ctx context.Context) []diag.Finding {
 		switch how {
 		case "", dial.Temporary, dial.Permanent, dial.InUse:
 		case dial.Silent, dial.Drip, dial.Timeout:
+			if said := c.poke(ctx, l); said != "" { // it only waits to be spoken to
+				ev["greeting"] = said
+				out = append(out, diag.New("port.wrong_service", subject, ev))
+				continue
+			}
 			if !silent { // one cause: the server hangs
 				out = append(out, diag.New("server.not_answering", subject, ev))
 			}
@@ -163,6 +168,31 @@ func (c *Case) greet(ctx context.Context, l config.Listener) (greeting, how stri
 	}
 	_, _ = s.Quit() // a courtesy
 	return lastLine(s.Transcript), ""
+}
+
+// poke speaks first to a port that does not greet, as no mail service wants to be
+// spoken to, and returns what answers: a web server does. Empty when nothing does
+// that could be told from a mail server that hangs.
+func (c *Case) poke(ctx context.Context, l config.Listener) string {
+	ctx, cancel := context.WithTimeout(ctx, min(c.Timeout, time.Second))
+	defer cancel()
+	conn, err := dial.System.DialContext(ctx, "tcp", reachable(l, c.Addresses))
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	if _, err := conn.Write([]byte("QUIT\r\n\r\n")); err != nil {
+		return ""
+	}
+	reply := make([]byte, 100)
+	n, _ := conn.Read(reply)
+	line, _, _ := strings.Cut(string(reply[:n]), "\n")
+	if line = strings.TrimSpace(line); strings.HasPrefix(line, "HTTP/") || strings.HasPrefix(line, "<") {
+		return line
+	}
+	return ""
 }
 
 func lastLine(lines []smtp.Line) string {

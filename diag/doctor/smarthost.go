@@ -24,6 +24,9 @@ func (c *Case) smartHost(ctx context.Context) []diag.Finding {
 		return nil // no smart host, or nothing goes out
 	}
 	n, _ := strconv.Atoi(number)
+	if host == c.Config.Hostname && c.itself(host, netip.Addr{}, n) {
+		return []diag.Finding{diag.New("config.smart_host_self", name, diag.Evidence{"host": name, "address": host}).With("port", number)}
+	}
 	addr, outcome := c.smartHostAddr(ctx, host)
 	if outcome == dial.Cancelled {
 		return nil // not on this machine: stage internet

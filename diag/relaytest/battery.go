@@ -2,6 +2,7 @@ package relaytest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,20 @@ const (
 
 // Stranger is a client that no server has a reason to trust (RFC 5737).
 var Stranger = netip.MustParseAddr("203.0.113.25")
+
+// Outside is a client that none of the networks holds, where there is one: what
+// is refused to it is refused to strangers.
+func Outside(networks []netip.Prefix) netip.Addr {
+	for _, s := range []string{"198.51.100.25", "192.0.2.25", "2001:db8::25"} {
+		held := func(a netip.Addr) bool {
+			return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
+		}
+		if a := netip.MustParseAddr(s); held(Stranger) && !held(a) {
+			return a
+		}
+	}
+	return Stranger
+}
 
 // Try is one way to have a server pass on mail for strangers.
 type Try struct {
