@@ -34,6 +34,8 @@ var (
 	textData string
 	//go:embed data/topic.toml
 	topicData string
+	//go:embed data/settings.toml
+	settingsData string
 	//go:embed data/causes.toml
 	causesData string
 	//go:embed data/reasons.toml
@@ -76,6 +78,7 @@ var families = []struct{ name, data string }{
 	{"text", mailsrvData},
 	{"text", textData},
 	{"topic", topicData},
+	{"setting", settingsData},
 }
 
 // findingsData are the files with the texts of findings, one per judge.

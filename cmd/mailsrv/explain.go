@@ -36,9 +36,10 @@ func explainCommand(a *app) *cobra.Command {
 
 INPUT is a code in any spelling (0x800CCC0E, 800ccc0e, -2146644978, 10061,
 WSAECONNREFUSED, 550, 5.7.1), a question number or topic (FAQ00, Q8,
-pop-before-smtp), the text of an error message, a line of a server's log, or the
-name of a file that holds any of these or a mail. "-", or nothing at all with a
-pipe, reads standard input.
+pop-before-smtp), the name of an older server's setting ("Allow Relay",
+RELAY_MAP), the text of an error message, a line of a server's log, or the name
+of a file that holds any of these or a mail. "-", or nothing at all with a pipe,
+reads standard input.
 
 Several inputs are answered one by one, with --json one object a line. A reply
 code and the status behind it are one input: 550 5.7.1. Plain words typed without

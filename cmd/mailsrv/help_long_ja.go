@@ -11,7 +11,7 @@ var longJa = map[string]string{
 	"codes list": `カタログにあるコード、応答、メッセージ、項目を題名とともに一覧します。
 
 FAMILY で絞り込めます: outlook, mapi, winsock, errno, smtp, enhanced, vendor,
-argosoft, wiz98, text, topic`,
+argosoft, wiz98, text, topic, setting`,
 	"completion": `シェルでコマンドやフラグを補完するスクリプトを出力します。
 使い方は各シェルのサブコマンドのヘルプにあります。`,
 	"completion bash": `bash の補完スクリプトを出力します。bash-completion パッケージが必要です。
@@ -113,8 +113,9 @@ abuse) とあるべきアドレス (hostmaster、webmaster) は、主ドメイ�
 
 INPUT に書けるのは、どんな書き方のコードでも (0x800CCC0E、800ccc0e、-2146644978、
 10061、WSAECONNREFUSED、550、5.7.1)、質問の番号や項目名 (FAQ00、Q8、
-pop-before-smtp)、エラーメッセージの文、サーバーのログの行、またはそれらやメールの
-入ったファイルの名前です。"-" か、何も書かずにパイプをつなぐと標準入力を読みます。
+pop-before-smtp)、古いサーバーの設定の名前 ("Allow Relay"、RELAY_MAP)、エラー
+メッセージの文、サーバーのログの行、またはそれらやメールの入ったファイルの名前です。
+"-" か、何も書かずにパイプをつなぐと標準入力を読みます。
 
 入力が複数なら 1 つずつ答えます (--json では 1 行に 1 件)。応答コードとその後の
 ステータスは 1 つの入力です (550 5.7.1)。引用符なしで並べた普通の単語は 1 つの文と

@@ -23,6 +23,10 @@ func (f *facts) readBare() bool {
 		f.codes = c
 		return true
 	}
+	if codes.Known(s) { // the name of an old server's setting: "Allow Relay"
+		f.codes = []code{{kind: kindSymbol, canon: s, raw: s, end: len(s)}}
+		return true
+	}
 	if joined := strings.ReplaceAll(s, " ", ""); len(joined) <= 8 && codes.Known(joined) { // "FAQ 00"
 		f.codes, _ = spell(joined)
 		return true

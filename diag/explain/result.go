@@ -44,12 +44,12 @@ func (f *facts) result(lang codes.Lang) Result {
 	return r
 }
 
-// onlyErrors drops the judgement on questions that are no errors: topics, and
-// numbered questions of a manual.
+// onlyErrors drops the judgement on questions that are no errors: topics,
+// settings, and numbered questions of a manual.
 func onlyErrors(f *facts, ds []Diagnosis) []Diagnosis {
 	for _, c := range f.codes {
 		for _, e := range c.entries() {
-			if e.Family == "topic" {
+			if e.Family == "topic" || e.Family == "setting" {
 				return nil
 			}
 		}

@@ -91,8 +91,16 @@ func (p *Printer) code(r *explain.Result) {
 		}
 		p.Line(0, m.Meaning)
 	})
+	// The name of a thing is asked about to learn of it: nothing has happened
+	// that has causes, or that somebody must mend.
+	why, thing := p.Lang.Pick("Likely causes", "考えられる原因"), m.Family == "topic" || m.Family == "setting"
+	if thing {
+		why = p.Lang.Pick("Good to know", "知っておくこと")
+	}
 	foot := p.lines(func(p *Printer) {
-		p.acts(m.Who, m.Temporary)
+		if !thing {
+			p.acts(m.Who, m.Temporary)
+		}
 		for _, other := range r.Matches[1:] {
 			if other.Title != "" && other.DerivedFrom == "" {
 				p.Labelled(0, other.Code, len(other.Code)+2, p.cut(other.Title, len(other.Code)+2))
@@ -121,7 +129,7 @@ func (p *Printer) code(r *explain.Result) {
 	}
 	p.write(head)
 	blank(2)
-	p.heading(p.Lang.Pick("Likely causes", "考えられる原因"), moreCauses)
+	p.heading(why, moreCauses)
 	p.write(slices.Concat(causes...))
 	blank(3)
 	p.heading(p.Lang.Pick("What to do", "対処"), moreSteps)
