@@ -7,42 +7,82 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"mailsrv/server/conn"
-	"mailsrv/server/store"
 )
 
-var replyLine = regexp.MustCompile(`^(\+OK|-ERR|\+) [ -~]*\r$|^[A-Z0-9 .-]+( mailsrv)?\r$`)
+var replyLine = regexp.MustCompile(`^(\+OK|-ERR|\+) [ -~]*\r$|^[A-Z0-9 .-]+( mailsrv)?\r$|^Subject: x\r$|^\r$`)
 
-// FuzzSession throws octets at a session without a login.
+// FuzzSession throws octets at a session. Every line that it answers is a reply
+// or a line of the one message, how the octets are cut into packets changes
+// nothing, and the message goes only with a QUIT that says so.
 func FuzzSession(f *testing.F) {
-	for _, s := range []string{"CAPA\r\nUSER a\r\nPASS b\r\n", "AUTH PLAIN\r\nAHRhcm8AeA==\r\n", "STLS\r\n", "AUTH LOGIN =\n*\n", "\x00\xff\r\n"} {
-		f.Add([]byte(s))
+	for _, s := range []string{
+		"CAPA\r\nUSER a\r\nPASS b\r\n", "AUTH PLAIN\r\nAHRhcm8AeA==\r\n", "STLS\r\n", "AUTH LOGIN =\n*\n", "\x00\xff\r\n",
+		"USER taro\r\nPASS correct horse battery\r\nSTAT\r\nLIST\r\nUIDL 1\r\nTOP 1 0\r\nRETR 1\r\nDELE 1\r\nRSET\r\n",
+		"AUTH PLAIN AHRhcm8AY29ycmVjdCBob3JzZSBiYXR0ZXJ5\r\nDELE 1\r\nLIST 1\r\nQUIT x\r\nQUIT\r\n",
+		"UTF8\r\nAPOP a b\r\nAUTH\r\nQUIT\n",
+	} {
+		f.Add([]byte(s), uint8(3))
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		here, there := net.Pipe()
-		s := &Server{Service: "pop3", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN", "LOGIN"}, Accounts: oneAccount{},
-			Store: store.New(t.TempDir()), Limits: Limits{AuthFailures: 3, Idle: time.Second}, Log: slog.New(slog.DiscardHandler)}
-		go func() {
-			s.Serve(conn.New(there, time.Second))
-			there.Close()
-		}()
-		go func() {
-			here.SetWriteDeadline(time.Now().Add(time.Second))
-			here.Write(in)
-			here.Write([]byte("\r\nQUIT\r\nQUIT\r\n"))
-		}()
-		out, _ := io.ReadAll(here)
-		here.Close()
-		for _, line := range bytes.Split(bytes.TrimSuffix(out, []byte("\n")), []byte("\n")) {
-			if !replyLine.Match(line) {
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		whole, left := fuzzSession(in, len(in)+1)
+		parts, again := fuzzSession(in, 1+int(size))
+		if whole != parts || left != again {
+			t.Errorf("%q: answered %q\nin pieces of %d: %q; %d and %d messages left", in, whole, 1+int(size), parts, left, again)
+		}
+		for line := range strings.SplitSeq(strings.TrimSuffix(whole, "\n"), "\n") {
+			if !replyLine.MatchString(line) {
 				t.Errorf("%q: answered %q", in, line)
 			}
 		}
+		if left == 0 && !strings.HasSuffix(whole, "+OK Bye\r\n") {
+			t.Errorf("%q: deleted the message and said %q", in, whole)
+		}
 	})
 }
+
+// fuzzSession sends octets in pieces and returns the replies, and how many
+// messages are left.
+func fuzzSession(in []byte, piece int) (replies string, left int) {
+	mem := &inMemory{texts: []string{"Subject: x\r\n\r\n"}}
+	srv := &Server{Service: "pop3", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN", "LOGIN"}, Accounts: oneAccount{},
+		Store: mem, Limits: Limits{AuthFailures: 3, Idle: 10 * time.Second}, Log: slog.New(slog.DiscardHandler)}
+	script := &scriptConn{pieces: slices.Collect(slices.Chunk(in, piece))}
+	c := conn.New(script, 10*time.Second)
+	srv.Serve(c)
+	_ = c.W.Flush()
+	return script.out.String(), len(mem.texts) - len(mem.deleted)
+}
+
+// scriptConn is a client that says what it has to say, in packets of the given
+// cut, and then goes.
+type scriptConn struct {
+	net.Conn
+	pieces [][]byte
+	out    bytes.Buffer
+}
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	if len(c.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.pieces[0]) // 0 for an empty packet, which bufio asks past
+	if c.pieces[0] = c.pieces[0][n:]; len(c.pieces[0]) == 0 {
+		c.pieces = c.pieces[1:]
+	}
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error)      { return c.out.Write(p) }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *scriptConn) RemoteAddr() net.Addr             { return nil }
+func (c *scriptConn) LocalAddr() net.Addr              { return nil }
 
 // FuzzStuff holds the sender of messages against its inverse.
 func FuzzStuff(f *testing.F) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -398,25 +397,14 @@ func FuzzTransaction(f *testing.F) {
 	}
 	texts := []string{"a: b\r\n\r\n.c\r\n..\r\n", "\r\n\r\n.\r\n"}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		here, there := net.Pipe()
 		mem := &inMemory{texts: texts}
 		s := &Server{Service: "pop3", Hostname: "mail.example.com", Mechanisms: []string{"PLAIN"}, Accounts: oneAccount{},
-			Store: mem, Limits: Limits{AuthFailures: 3, Idle: time.Second}, Log: slog.New(slog.DiscardHandler)}
-		done := make(chan struct{})
-		go func() {
-			s.Serve(conn.New(there, time.Second))
-			there.Close()
-			close(done)
-		}()
-		go func() {
-			here.SetWriteDeadline(time.Now().Add(2 * time.Second))
-			here.Write([]byte("USER taro\r\nPASS " + password + "\r\n"))
-			here.Write(in)
-			here.Write([]byte("\r\nRSET\r\nQUIT\r\n"))
-		}()
-		out, _ := io.ReadAll(here)
-		<-done
-		here.Close()
+			Store: mem, Limits: Limits{AuthFailures: 3, Idle: 10 * time.Second}, Log: slog.New(slog.DiscardHandler)}
+		script := &scriptConn{pieces: [][]byte{[]byte("USER taro\r\nPASS " + password + "\r\n"), in, []byte("\r\nRSET\r\nQUIT\r\n")}}
+		c := conn.New(script, 10*time.Second)
+		s.Serve(c)
+		_ = c.W.Flush()
+		out := script.out.Bytes()
 		upper := bytes.ToUpper(in)
 		if len(mem.deleted) > 0 && !(bytes.Contains(upper, []byte("DELE")) && bytes.Contains(upper, []byte("QUIT"))) {
 			t.Errorf("%q: deleted %v", in, mem.deleted)
