@@ -106,4 +106,49 @@ func TestReloadOnSIGHUP(t *testing.T) {
 	if err := server.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
 	}
+	write("last.example.com", "")
+	impatient(t, serveJSON(t, bin, cfg), smtpAddr)
+}
+
+// impatient stops a server twice while a client is in the middle of a message:
+// the first signal waits for it, the second does not.
+func impatient(t *testing.T, server *exec.Cmd, smtpAddr string) {
+	c, err := dialSoon(smtpAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	idle, err := dialSoon(smtpAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	r := bufio.NewReader(c)
+	for _, command := range []string{"", "HELO c\r\n", "MAIL FROM:<a@example.net>\r\n"} {
+		if _, err := io.WriteString(c, command); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := r.ReadString('\n'); err != nil || line[0] != '2' {
+			t.Fatalf("%q: %q, %v", command, line, err)
+		}
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(idle); err != nil || !strings.Contains(string(said), "421 4.3.2") {
+		t.Errorf("a client between messages heard %q, %v", said, err)
+	}
+	if _, err := io.WriteString(c, "NOOP\r\n"); err != nil {
+		t.Error(err)
+	}
+	if line, err := r.ReadString('\n'); err != nil || line != "250 2.0.0 Ok\r\n" {
+		t.Errorf("a client within a message heard %q, %v", line, err)
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err = server.Wait()
+	if status, ok := server.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+		t.Errorf("after the second SIGTERM: %v", err)
+	}
 }

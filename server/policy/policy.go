@@ -216,6 +216,12 @@ func (d *Decision) passed(rule, why string) {
 	d.Rules = append(d.Rules, Trace{Rule: rule, Why: why})
 }
 
+// userDomain is where the client's own account lives.
+func (r *Request) userDomain() string {
+	_, domain, _ := account.SplitAddress(r.User)
+	return domain
+}
+
 // stranger tells whether nothing speaks for the client.
 func (p *Policy) stranger(r *Request) bool {
 	if r.User != "" {

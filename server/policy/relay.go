@@ -21,8 +21,12 @@ var recipientRules = []rule{
 }
 
 func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
-	if r.Recipient.Domain == "" && (r.User != "" || strings.EqualFold(r.Recipient.Local, "postmaster")) { // RFC 5321 4.5.1
+	switch {
+	case r.Recipient.Domain != "":
+	case strings.EqualFold(r.Recipient.Local, "postmaster"): // RFC 5321 4.5.1
 		r.Recipient.Domain = p.mainDomain()
+	case r.User != "":
+		r.Recipient.Domain = r.userDomain()
 	}
 	to := r.Recipient
 	domain := p.local(to.Domain)

@@ -28,14 +28,14 @@ func submissionLogin(_ *Policy, r *Request) (bool, string, *Decision) {
 }
 
 // senderDomain completes or refuses a sender without a domain.
-func senderDomain(p *Policy, r *Request) (bool, string, *Decision) {
+func senderDomain(_ *Policy, r *Request) (bool, string, *Decision) {
 	switch {
 	case r.Sender.IsNull():
 		return false, "the null sender of bounces", nil
 	case r.Sender.Domain != "":
 		return false, "the sender has a domain", nil
 	case r.User != "":
-		r.Sender.Domain = p.mainDomain()
+		r.Sender.Domain = r.userDomain()
 		return true, "completed to " + r.Sender.String(), nil
 	}
 	return true, "a sender from outside needs a domain", reject(553, "5.1.7", "Sender address needs a domain: <user@example.com>")
