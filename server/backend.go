@@ -210,21 +210,21 @@ func (m *message) Commit() smtp.Reply {
 	if m.refused != nil {
 		return *m.refused
 	}
-	for _, c := range m.copies {
-		if err == nil {
-			err = c.Prepare()
-		}
+	out := m.copies
+	if m.queued != nil {
+		out = append([]*queue.Incoming{m.queued}, m.copies...)
 	}
-	if err == nil && m.queued != nil {
-		err = m.queued.Prepare()
+	if m.stored != nil || len(out) > 1 {
+		for _, c := range out {
+			if err == nil {
+				err = c.Prepare()
+			}
+		}
 	}
 	if err == nil && m.stored != nil {
 		err = m.stored.Commit()
 	}
-	if err == nil && m.queued != nil {
-		err = m.queued.Commit()
-	}
-	for _, c := range m.copies {
+	for _, c := range out {
 		if err == nil {
 			err = c.Commit()
 		}

@@ -259,6 +259,9 @@ func TestBothOrNone(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left in the queue: %v, %v", entries, err)
 	}
+	if err := os.Remove(mail); err != nil { // or the journal could not be emptied
+		t.Fatal(err)
+	}
 }
 
 func TestDiskFullIs452(t *testing.T) {

@@ -127,6 +127,8 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 	}
 	maildirs := store.New(cfg.DataDir)
 	maildirs.Keep = cfg.Mailbox.KeepDeleted
+	keeper := queue.NewKeeper(cfg.DataDir)
+	maildirs.Tenant = keeper
 	s.store = maildirs
 	s.group = &conn.Group{Limits: connLimits(cfg), Log: log, Panic: s.crashed}
 	s.web = &webs{s: s}
@@ -138,7 +140,7 @@ func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) 
 		s.state.Store(st)
 		// Also where no mail may go out: what lies there from before still
 		// does, and the queue commands work.
-		s.queue, err = queue.Open(cfg.DataDir, s.queueOptions(st))
+		s.queue, err = keeper.Open(maildirs.Journal(), s.queueOptions(st))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mailsrv/server/deliver/sinktest"
 )
 
 // tally is what the clients of the killed server know.
@@ -29,7 +31,8 @@ type tally struct {
 const killPassword = "correct horse battery"
 
 // TestKilledServerLosesNothing kills the real server fifty times under load:
-// mail for one mailbox, for two, for a mailbox and somebody elsewhere, while
+// mail for one mailbox, for two, for a mailbox and somebody elsewhere, for
+// somebody elsewhere who gets it at once, while
 // one mailbox is fetched and emptied all the time. Every message that the
 // server said 250 to must be where it belongs exactly once, in mailboxes and
 // queue; one that it did not say 250 to may be there once. What was deleted
@@ -49,9 +52,12 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	}
 	cfg := filepath.Join(dir, "mailsrv.toml")
 	smtpAddr, popAddr := freeAddr(t), freeAddr(t)
-	// Mail for elsewhere stays in the queue: nobody listens at the smart host.
+	// The smart host takes some of the mail for elsewhere, the rest stays in
+	// the queue.
+	out := &elsewhere{got: map[string]int{}}
+	smart := sinktest.New(t, sinktest.Config{Script: out.answer})
 	text := fmt.Sprintf("hostname = \"mail.example.com\"\ndomains = [\"example.com\"]\n[listen]\nsmtp = %q\npop3 = %q\n[relay]\nnetworks = [\"127.0.0.0/8\"]\nsmart_host = %q\n",
-		smtpAddr, popAddr, freeAddr(t))
+		smtpAddr, popAddr, smart.Addr())
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +76,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for client := range clients {
 			wg.Go(func() {
-				for n := 0; known.send(smtpAddr, fmt.Sprintf("m%d-%d-%d", round, client, n), n%3); n++ {
+				for n := 0; known.send(smtpAddr, fmt.Sprintf("m%d-%d-%d", round, client, n), n%4); n++ {
 				}
 			})
 		}
@@ -98,14 +104,17 @@ func TestKilledServerLosesNothing(t *testing.T) {
 		if _, err := fmt.Sscanf(subject, "m%d-%d-%d", &round, &client, &n); err != nil {
 			t.Fatal(err)
 		}
-		if taro[subject] != 1 {
+		if n%4 != 3 && taro[subject] != 1 {
 			t.Errorf("message %s was acknowledged, and is %d times in taro's mailbox", subject, taro[subject])
 		}
-		if have := hanako[subject]; n%3 == 1 && have != 1 && !known.deleted[subject] && !known.unsure[subject] {
+		if have := hanako[subject]; n%4 == 1 && have != 1 && !known.deleted[subject] && !known.unsure[subject] {
 			t.Errorf("message %s was acknowledged, and is %d times in hanako's mailbox", subject, have)
 		}
-		if n%3 == 2 && queue[subject] != 1 {
+		if n%4 == 2 && queue[subject] != 1 {
 			t.Errorf("message %s was acknowledged, and is %d times in the queue", subject, queue[subject])
+		}
+		if n%4 == 3 && queue[subject]+out.count(subject) == 0 {
+			t.Errorf("message %s was acknowledged, and has neither left nor is in the queue", subject)
 		}
 	}
 	for _, subject := range known.back {
@@ -123,17 +132,56 @@ func TestKilledServerLosesNothing(t *testing.T) {
 			}
 		}
 	}
+	// Twice goes only what the smart host had taken in the moment of the kill.
+	if n := out.again(); n > rounds*clients {
+		t.Errorf("%d messages went out again in %d rounds", n, rounds)
+	}
 	if len(known.acked) < rounds {
 		t.Errorf("only %d messages in %d rounds: no load", len(known.acked), rounds)
 	}
-	t.Logf("%d messages acknowledged, %d deleted; at the end taro has %d, hanako %d, the queue %d",
-		len(known.acked), len(known.deleted), len(taro), len(hanako), len(queue))
+	t.Logf("%d messages acknowledged, %d deleted; at the end taro has %d, hanako %d, the queue %d; %d have left, %d of them twice",
+		len(known.acked), len(known.deleted), len(taro), len(hanako), len(queue), len(out.got), out.again())
+}
+
+// elsewhere is a smart host that takes mail for go-NAME and puts off the rest.
+type elsewhere struct {
+	mu  sync.Mutex
+	got map[string]int // how often, by NAME
+}
+
+func (e *elsewhere) answer(s *sinktest.Session, verb, arg string) string {
+	switch {
+	case verb == "RCPT" && !strings.Contains(arg, "<go-"):
+		return "451 4.3.0 Not now"
+	case verb == "END":
+		name, _, _ := strings.Cut(s.To[0], "@")
+		_, name, _ = strings.Cut(name, "<go-")
+		e.mu.Lock()
+		e.got[name]++
+		e.mu.Unlock()
+	}
+	return ""
+}
+
+func (e *elsewhere) count(name string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.got[name]
+}
+
+func (e *elsewhere) again() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, times := range e.got {
+		n += times - 1
+	}
+	return n
 }
 
 // send sends one message and tells whether the server is still there. kind 1
-// goes to two mailboxes, kind 2 to a mailbox and the queue.
+// goes to two mailboxes, kind 2 to a mailbox and the queue, kind 3 out.
 func (k *tally) send(addr, subject string, kind int) bool {
-	to := [][]string{{"taro@example.com"}, {"taro@example.com", "hanako@example.com"}, {"taro@example.com", subject + "@example.net"}}[kind]
+	to := [][]string{{"taro@example.com"}, {"taro@example.com", "hanako@example.com"}, {"taro@example.com", subject + "@example.net"}, {"go-" + subject + "@example.net"}}[kind]
 	size := rand.IntN(8000)
 	if rand.IntN(10) == 0 {
 		size = rand.IntN(200_000)
@@ -258,7 +306,7 @@ func queued(t *testing.T, bin, cfg string) map[string]int {
 	for _, m := range doc.Messages {
 		for _, r := range m.Recipients {
 			name, _, _ := strings.Cut(r.Address, "@")
-			count[name]++
+			count[strings.TrimPrefix(name, "go-")]++
 		}
 	}
 	return count

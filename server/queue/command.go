@@ -84,7 +84,7 @@ func Execute(ctx context.Context, dataDir string, c Command) ([]Answer, error) {
 	var locked *store.LockedError
 	switch {
 	case errors.As(err, &locked):
-		return ask(ctx, folder{path: Dir(dataDir)}, c)
+		return ask(ctx, Dir(dataDir), c)
 	case err != nil:
 		return nil, err
 	}
@@ -99,13 +99,13 @@ func Execute(ctx context.Context, dataDir string, c Command) ([]Answer, error) {
 }
 
 // ask leaves a command for the server and waits for its answer.
-func ask(ctx context.Context, f folder, c Command) ([]Answer, error) {
+func ask(ctx context.Context, dir string, c Command) ([]Answer, error) {
 	start := time.Now()
 	data, err := json.Marshal(request{c, start})
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(f.commands(), rand.Text())
+	path := filepath.Join((&folder{path: dir}).commands(), rand.Text())
 	if err := safeio.WriteFile(path+cmdSuffix, data, 0o600); err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func TestOrder(t *testing.T) {
 	var steps []string
 	q.folder.step = func(what string) error { steps = append(steps, what); return nil }
 	submit(t, q, envelope("MESSAGE1", "a@example.jp"), hello)
-	same(t, "steps", []string{"create text", "write text", "flush text", "sync text", "write envelope", "place envelope", "sync folder"}, steps)
+	same(t, "steps", []string{"create text", "write text", "sync text", "write envelope", "place envelope", "sync folder"}, steps)
 }
 
 // story is a life with everything in it: a message delivered at once, one in

@@ -27,6 +27,7 @@ type Envelope struct {
 	Notice     Kind        `toml:"notice" json:"notice,omitempty"`     // a notice of this server itself
 	Held       bool        `toml:"held" json:"held,omitempty"`
 	Warned     time.Time   `toml:"warned" json:"warned,omitzero"` // when the sender was told of the delay
+	Saved      int         `toml:"saved" json:"-"`                // how often it was written since the first time
 	Count      int         `toml:"recipients" json:"-"`           // how many Recipients there must be
 	Recipients []Recipient `toml:"recipient" json:"recipients"`
 }
@@ -94,6 +95,9 @@ func (e *Envelope) encode() []byte {
 	writeString(&b, "notice", string(e.Notice))
 	writeTrue(&b, "held", e.Held)
 	writeTime(&b, "warned", e.Warned)
+	if e.Saved > 0 {
+		fmt.Fprintf(&b, "saved = %d\n", e.Saved)
+	}
 	fmt.Fprintf(&b, "recipients = %d\n", len(e.Recipients))
 	for i := range e.Recipients {
 		r := &e.Recipients[i]

@@ -21,12 +21,13 @@ type internet struct {
 	began  time.Time
 	answer func(to string, try int) deliver.Result // nil: everything is delivered
 
-	mu      sync.Mutex
-	tries   map[string]int
-	log     []string // "1m0s a@example.jp b@example.jp": when, and who was tried together
-	got     []string // recipients delivered to, in order
-	notices []posted
-	postErr error
+	mu       sync.Mutex
+	tries    map[string]int
+	log      []string // "1m0s a@example.jp b@example.jp": when, and who was tried together
+	got      []string // recipients delivered to, in order
+	arrivals map[string][]time.Duration
+	notices  []posted
+	postErr  error
 }
 
 type posted struct {
@@ -36,7 +37,7 @@ type posted struct {
 }
 
 func newInternet(t testing.TB) *internet {
-	return &internet{t: t, began: time.Now(), tries: map[string]int{}}
+	return &internet{t: t, began: time.Now(), tries: map[string]int{}, arrivals: map[string][]time.Duration{}}
 }
 
 func (n *internet) options() Options {
@@ -118,6 +119,11 @@ func (c *fakeCourier) Deliver(ctx context.Context, m *deliver.Message) []deliver
 		}
 		out = append(out, res)
 	}
+	if slices.ContainsFunc(out, func(r deliver.Result) bool { return !r.Down }) {
+		for i := range out {
+			out[i].Down = false // the host was reached
+		}
+	}
 	n.log = append(n.log, fmt.Sprintf("%v %s", time.Since(n.began), strings.Join(names, " ")))
 	n.mu.Unlock()
 	wait := time.Duration(0)
@@ -138,6 +144,7 @@ func (c *fakeCourier) Deliver(ctx context.Context, m *deliver.Message) []deliver
 	for i, r := range m.Recipients {
 		if out[i].Outcome == deliver.Delivered {
 			n.got = append(n.got, r.Address)
+			n.arrivals[r.Address] = append(n.arrivals[r.Address], time.Since(n.began))
 		}
 	}
 	c.up = !out[0].Down

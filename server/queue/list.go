@@ -29,7 +29,7 @@ type Damaged struct {
 // List reads the queue of a data directory, whether a server runs on it or
 // not. It changes nothing. A data directory without a queue has an empty one.
 func List(dataDir string) (Listing, error) {
-	f := folder{path: Dir(dataDir)}
+	f := &folder{path: Dir(dataDir)}
 	var l Listing
 	entries, err := os.ReadDir(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +80,7 @@ func List(dataDir string) (Listing, error) {
 // Show reads one message's envelope, and says where its text lies. The error is
 // fs.ErrNotExist when there is no such message.
 func Show(dataDir, id string) (e *Envelope, text string, err error) {
-	f := folder{path: Dir(dataDir)}
+	f := &folder{path: Dir(dataDir)}
 	if !validID(id) {
 		return nil, "", fs.ErrNotExist
 	}

@@ -130,7 +130,10 @@ func (q *Queue) save(it *item, e *Envelope) {
 	if q.isGone(it) {
 		return
 	}
-	err := q.folder.save(e)
+	err := q.keeper.file(it.letter)
+	if err == nil {
+		err = q.keeper.save(e)
+	}
 	it.dirty = err != nil
 	if err != nil {
 		q.opt().Log.Error("envelope cannot be written; it is kept in memory and written later", "id", e.ID, "error", err)
@@ -139,7 +142,11 @@ func (q *Queue) save(it *item, e *Envelope) {
 
 // discard takes a finished message off the disk. it.mu is held.
 func (q *Queue) discard(it *item, e *Envelope) {
-	err := q.folder.do("remove envelope", func() error { return removeFile(q.folder.envelope(e.ID)) })
+	var err error
+	bare := q.keeper.drop(it.letter)
+	if !bare {
+		err = q.folder.do("remove envelope", func() error { return q.folder.remove(q.folder.envelope(e.ID)) })
+	}
 	it.dirty = err != nil
 	if err != nil {
 		q.opt().Log.Error("message cannot be removed from the queue; that is tried again", "id", e.ID, "error", err)
@@ -147,7 +154,7 @@ func (q *Queue) discard(it *item, e *Envelope) {
 	}
 	q.mu.Lock()
 	q.remove(it)
-	q.trash = append(q.trash, e.ID)
+	q.trash = append(q.trash, finished{e.ID, bare})
 	inline := !q.sweeping && !q.running
 	if !q.sweeping {
 		q.sweeping = true
@@ -161,21 +168,32 @@ func (q *Queue) discard(it *item, e *Envelope) {
 	}
 }
 
-// sweep removes the texts of messages whose envelopes are gone for good.
+// finished is a message that is done.
+type finished struct {
+	id   string
+	bare bool // it has no files
+}
+
+// sweep makes it durable that messages are done, and then removes their texts.
+// What is done meanwhile waits and shares the next sync.
 func (q *Queue) sweep() {
 	for {
 		q.mu.Lock()
-		ids := q.trash
+		done := q.trash
 		q.trash = nil
-		q.sweeping = len(ids) > 0
+		q.sweeping = len(done) > 0
 		q.mu.Unlock()
-		if len(ids) == 0 {
+		if len(done) == 0 {
 			return
 		}
-		err := q.folder.do("sync folder", q.sync.do)
-		for _, id := range ids {
-			if err == nil {
-				err = q.folder.do("remove text", func() error { return removeFile(q.folder.text(id)) })
+		ids := make([]string, len(done))
+		for i, d := range done {
+			ids[i] = d.id
+		}
+		err := q.keeper.forget(ids)
+		for _, d := range done {
+			if err == nil && !d.bare {
+				err = q.folder.do("remove text", func() error { return q.folder.remove(q.folder.text(d.id)) })
 			}
 		}
 		if err != nil {

@@ -8,14 +8,18 @@
 // a whole message or none. What cannot be read is moved to queue/damaged with
 // the reason beside it, and the others go on.
 //
+// With the journal of the mailboxes beside it (see Keeper) a message is durable
+// there first, with the same sync as the mail of all other sessions, and is
+// tried from memory. Most are delivered before they need files.
+//
 //	q, err := queue.Open(dataDir, options) // reads what is there
 //	go q.Run(ctx)                          // tries, until ctx ends
 //	m, err := q.Begin(envelope)            // takes a message in ...
 //	io.Copy(m, text)
 //	err = m.Commit()                       // ... durably: now it may be acknowledged
 //
-// The truth is on the disk. In memory a message is a few words: where it goes
-// and when. Its envelope is read when its time comes and its text is streamed.
+// The truth is on the disk. In memory an older message is a few words: where it
+// goes and when. Its envelope is read when its time comes and its text is streamed.
 //
 // Recipients of one message that share a destination are tried together, over
 // connections that the destination's messages share. Each destination has its
@@ -44,6 +48,7 @@ import (
 	"mailsrv/codes"
 	"mailsrv/server/deliver"
 	"mailsrv/server/safeio"
+	"mailsrv/server/store/journal"
 )
 
 // Options say how a queue works. Courier, Destination and Post are needed.
@@ -121,8 +126,8 @@ type Courier interface {
 
 // Queue is the queue of one data directory, whose lock the caller holds.
 type Queue struct {
-	folder  folder
-	sync    *dirSync
+	keeper  *Keeper
+	folder  *folder // the keeper's
 	options atomic.Pointer[Options]
 	jitter  func() float64 // factor of a wait
 	poll    time.Duration  // how often commands are looked for
@@ -144,7 +149,11 @@ type Queue struct {
 	chores   []*item       // for the clerk
 	polling  bool          // somebody does commands
 	clerking bool          // he is at it
-	trash    []string      // ids whose text can go
+	trash    []finished    // what is done
+	fresh    []*item       // in the journal alone for less than fileAfter
+	aged     []*item       // for longer
+	filing   bool          // somebody writes files
+	fileAt   time.Time     // when aged get theirs
 	sweeping bool          // somebody is at it
 	closing  chan struct{} // closed when Run ends
 }
@@ -175,8 +184,13 @@ func (q *Queue) Stats() Stats {
 
 // Open reads the queue of a data directory and clears away what a crash has
 // left. Nothing is tried before Run.
-func Open(dataDir string, o Options) (*Queue, error) {
-	f := folder{path: Dir(dataDir)}
+func Open(dataDir string, o Options) (*Queue, error) { return NewKeeper(dataDir).Open(nil, o) }
+
+// Open is the package's Open with the journal that the keeper owns a part of.
+// Nil: without one.
+func (k *Keeper) Open(j *journal.Journal, o Options) (*Queue, error) {
+	f := k.folder
+	k.journal = j
 	for _, dir := range []string{f.path, f.damaged(), f.commands()} {
 		if err := safeio.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -185,7 +199,7 @@ func Open(dataDir string, o Options) (*Queue, error) {
 	closing := make(chan struct{})
 	close(closing)
 	q := &Queue{
-		folder: f, sync: &dirSync{dir: f.path}, poll: time.Second,
+		keeper: k, folder: f, poll: time.Second,
 		jitter: func() float64 { return 0.9 + 0.2*rand.Float64() },
 		wake:   make(chan struct{}, 1), closing: closing,
 		items: map[string]*item{}, dests: map[deliver.Destination]*dest{},
@@ -196,7 +210,11 @@ func Open(dataDir string, o Options) (*Queue, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return q, q.scan()
+	if err := q.scan(); err != nil {
+		return nil, err
+	}
+	k.queue.Store(q)
+	return q, nil
 }
 
 // scan finds what lies on the disk. The clerk reads it once Run runs, so that
@@ -249,6 +267,9 @@ func (q *Queue) Run(ctx context.Context) {
 			nextPoll = now.Add(q.poll)
 		}
 		next := nextPoll
+		if at, ok := q.fileOld(now); ok && at.Before(next) {
+			next = at
+		}
 		if at, ok := q.due(now); ok && at.Before(next) {
 			next = at
 		}
@@ -266,6 +287,58 @@ func (q *Queue) Run(ctx context.Context) {
 	grace := time.AfterFunc(q.opt().Grace, cancel)
 	defer grace.Stop()
 	q.tasks.Wait()
+	q.fileAll()
+}
+
+// fileOld sees to it that messages which are not settled within fileAfter get
+// their files, and returns when to come again.
+func (q *Queue) fileOld(now time.Time) (next time.Time, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.fresh) == 0 && len(q.aged) == 0 || q.filing {
+		return time.Time{}, false
+	}
+	if q.fileAt.IsZero() {
+		q.fileAt = now.Add(fileAfter)
+	}
+	if now.Before(q.fileAt) {
+		return q.fileAt, true
+	}
+	q.fileAt = time.Time{}
+	old := q.aged
+	q.aged, q.fresh = q.fresh, nil
+	q.filing = true
+	q.tasks.Go(func() {
+		q.fileThem(old)
+		q.mu.Lock()
+		q.filing = false
+		q.mu.Unlock()
+		q.kick()
+	})
+	return time.Time{}, false
+}
+
+// fileAll writes the files of all messages in memory.
+func (q *Queue) fileAll() {
+	q.mu.Lock()
+	all := append(q.aged, q.fresh...)
+	q.aged, q.fresh = nil, nil
+	q.mu.Unlock()
+	q.fileThem(all)
+}
+
+func (q *Queue) fileThem(items []*item) {
+	for _, it := range items {
+		if !it.letter.inMemory() {
+			continue
+		}
+		it.mu.Lock()
+		if err := q.keeper.file(it.letter); err != nil {
+			q.opt().Log.Error("message cannot be written to the queue's folder; it stays in the journal for now", "id", it.id, "error", err)
+		}
+		q.forget(it)
+		it.mu.Unlock()
+	}
 }
 
 // kick makes Run look again. It never waits.

@@ -11,7 +11,8 @@ import (
 
 // item is a message in the queue.
 type item struct {
-	id string
+	id     string
+	letter *letter // nil: it lay in the folder from the first
 
 	mu     sync.Mutex // guards the files and what follows
 	env    *Envelope  // while attempts are under way, or while it could not be saved

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -239,7 +238,7 @@ func (q *Queue) tell(it *item, e *Envelope, kind Kind, to string, about []int) b
 		return false
 	}
 	n := Notice{ID: conn.NewID(), Kind: kind, To: to, About: e.ID}
-	n.write = func(w io.Writer) error { return q.writeNotice(w, n, e, about) }
+	n.write = func(w io.Writer) error { return q.writeNotice(w, n, it, e, about) }
 	if err := o.Post(n); err != nil {
 		it.tellAt = now.Add(retryIn)
 		o.Log.Error("notice cannot be posted; that is tried again", "id", e.ID, "kind", string(kind), "to", to, "error", err)
@@ -254,8 +253,8 @@ func (q *Queue) tell(it *item, e *Envelope, kind Kind, to string, about []int) b
 // for neither the whole nor the header.
 const fullBelow = 50_000
 
-func (q *Queue) writeNotice(w io.Writer, n Notice, e *Envelope, about []int) error {
-	text, err := os.Open(q.folder.text(e.ID))
+func (q *Queue) writeNotice(w io.Writer, n Notice, it *item, e *Envelope, about []int) error {
+	text, err := q.keeper.open(it.id, it.letter)
 	if err != nil {
 		return err
 	}

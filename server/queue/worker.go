@@ -2,7 +2,6 @@ package queue
 
 import (
 	"io"
-	"os"
 	"time"
 
 	"mailsrv/server/deliver"
@@ -110,7 +109,7 @@ func (w *worker) attempt(j *job, courier Courier) {
 		it.mu.Unlock()
 		return
 	}
-	m := q.message(e, due)
+	m := q.message(it, e, due)
 	it.users++
 	it.mu.Unlock()
 
@@ -230,7 +229,7 @@ func (q *Queue) envelope(it *item) *Envelope {
 
 // forget drops an envelope that nobody uses. it.mu is held.
 func (q *Queue) forget(it *item) {
-	if it.users == 0 && !it.dirty {
+	if it.users == 0 && !it.dirty && !it.letter.inMemory() {
 		it.env = nil
 	}
 }
@@ -247,13 +246,12 @@ func (q *Queue) release(it *item, e *Envelope, j *job) {
 }
 
 // message is what a courier gets.
-func (q *Queue) message(e *Envelope, due []int) *deliver.Message {
+func (q *Queue) message(it *item, e *Envelope, due []int) *deliver.Message {
 	m := &deliver.Message{Sender: e.Sender, Size: e.Size, EightBit: e.EightBit, UTF8: e.UTF8, Ret: e.Ret, EnvID: e.EnvID}
 	for _, i := range due {
 		r := &e.Recipients[i]
 		m.Recipients = append(m.Recipients, deliver.Recipient{Address: r.Address, Notify: r.Notify, ORCPT: r.ORCPT})
 	}
-	path := q.folder.text(e.ID)
-	m.Open = func() (io.ReadSeekCloser, error) { return os.Open(path) }
+	m.Open = func() (io.ReadSeekCloser, error) { return q.keeper.open(it.id, it.letter) }
 	return m
 }

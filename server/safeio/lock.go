@@ -18,7 +18,7 @@ func Lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := adoptBeside(path); err != nil {
+	if err := Adopt(path); err != nil {
 		_ = f.Close()
 		return nil, err
 	}

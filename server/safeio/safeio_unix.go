@@ -42,8 +42,8 @@ func adopt(path, dir string) error {
 	return nil
 }
 
-// adoptBeside is adopt for a file and the folder it lies in.
-func adoptBeside(path string) error { return adopt(path, filepath.Dir(path)) }
+// Adopt gives what root made to the owner of the folder it lies in.
+func Adopt(path string) error { return adopt(path, filepath.Dir(path)) }
 
 var errHeld error = unix.EWOULDBLOCK
 

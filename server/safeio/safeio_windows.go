@@ -30,7 +30,8 @@ func SyncDir(string) error { return nil }
 // adopt does nothing: new files inherit the folder's access list.
 func adopt(string, string) error { return nil }
 
-func adoptBeside(string) error { return nil }
+// Adopt does nothing either.
+func Adopt(string) error { return nil }
 
 var errHeld error = windows.ERROR_LOCK_VIOLATION
 

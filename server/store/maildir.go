@@ -20,6 +20,10 @@ type Maildirs struct {
 	// set before the store is used.
 	Keep time.Duration
 
+	// Tenant owns the records in the journal that begin with TenantMark, of
+	// which the tenant itself appends some to Journal. It is set before Start.
+	Tenant journal.Owner
+
 	dataDir string
 	fs      safeio.FS // of the writing side
 	names   *namer

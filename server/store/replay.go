@@ -38,7 +38,7 @@ const (
 func (s *Maildirs) Start(log *slog.Logger) error {
 	r := &replay{s: s, seen: map[Box]map[string]string{}}
 	j, err := journal.Open(journal.Options{
-		FS: s.fs, Dir: JournalDir(s.dataDir), Owner: r, Log: log,
+		FS: s.fs, Dir: JournalDir(s.dataDir), Owner: &shared{r, s.Tenant}, Log: log,
 		Size: s.segmentSize, Segments: segments, Every: settleEvery, Machine: s.fs.Machine(s.dataDir),
 	})
 	r.seen = nil // from now on the mailboxes change
@@ -48,6 +48,9 @@ func (s *Maildirs) Start(log *slog.Logger) error {
 	s.journal = j
 	return nil
 }
+
+// Journal is the journal after Start, for the tenant's records.
+func (s *Maildirs) Journal() *journal.Journal { return s.journal }
 
 // Close implements Store.
 func (s *Maildirs) Close() error {

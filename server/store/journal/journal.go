@@ -119,8 +119,9 @@ type request struct {
 
 // Entry is a record in the journal.
 type Entry struct {
-	seg *segment
-	seq uint64
+	seg  *segment
+	salt uint64 // of seg when the record was written
+	seq  uint64
 }
 
 // Headroom is how many octets of a record's buffer Append needs in front.
@@ -152,10 +153,10 @@ func (j *Journal) Append(item Item, buf []byte) (Entry, error) {
 }
 
 // Placed ends what Append began. done tells that a restore may take the
-// record for done.
+// record for done; that can also be said later, with Mark.
 func (j *Journal) Placed(e Entry, done bool) {
 	if done {
-		j.placed.mark(e.seg.salt, e.seq)
+		j.Mark(e)
 	}
 	j.mu.Lock()
 	e.seg.pending--
@@ -164,6 +165,10 @@ func (j *Journal) Placed(e Entry, done bool) {
 	}
 	j.mu.Unlock()
 }
+
+// Mark tells that a restore may take the record for done, as long as this
+// machine is up.
+func (j *Journal) Mark(e Entry) { j.placed.mark(e.salt, e.seq) }
 
 // Settled returns when none of the records with these keys can be restored
 // any more. It costs nothing unless one of them is recent.
@@ -300,7 +305,7 @@ func (j *Journal) writeSome(batch []*request) int {
 			break
 		}
 		seq := j.seq.Add(1)
-		r.entry, r.off = Entry{s, seq}, off
+		r.entry, r.off = Entry{s, s.salt, seq}, off
 		completeHeader(r.record, s.salt, seq, s.end)
 		buf = append(buf, r.record...)
 		buf = append(buf, make([]byte, padded(len(r.record))-int64(len(r.record)))...)
