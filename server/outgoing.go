@@ -10,25 +10,82 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/server/account"
+	"mailsrv/server/address"
 	"mailsrv/server/config"
 	"mailsrv/server/deliver"
 	"mailsrv/server/queue"
 	"mailsrv/server/store"
 )
 
-// PasswordError says that the password for the smart host cannot be read.
-type PasswordError struct{ Err error }
+// PasswordError says that the password for a smart host cannot be read, and
+// which setting names it.
+type PasswordError struct {
+	Key string
+	Err error
+}
 
-func (e *PasswordError) Error() string { return e.Err.Error() }
+func (e *PasswordError) Error() string { return e.Key + ": " + e.Err.Error() }
 func (e *PasswordError) Unwrap() error { return e.Err }
 
 // newClient makes the client that a configuration asks for.
-func newClient(cfg *config.Config, smart *deliver.SmartHost) *deliver.Client {
+func newClient(cfg *config.Config, ways smartHosts) *deliver.Client {
 	return deliver.New(deliver.Config{
 		Hostname:  cfg.Hostname,
 		Resolver:  deliver.NewResolver(cfg.DNS.Servers),
-		SmartHost: func(string) *deliver.SmartHost { return smart },
+		SmartHost: ways.of,
 	})
+}
+
+// smartHosts say which way a sender's mail goes.
+type smartHosts struct {
+	usual  *deliver.SmartHost // nil: straight to the mail hosts
+	routes []smartRoute
+}
+
+type smartRoute struct {
+	senders []address.Pattern
+	host    *deliver.SmartHost
+}
+
+func (w smartHosts) of(sender string) *deliver.SmartHost {
+	if len(w.routes) == 0 {
+		return w.usual
+	}
+	var a address.Address // the null sender
+	if sender != "" {
+		var err error
+		if a, err = address.Parse(sender); err != nil {
+			return w.usual
+		}
+	}
+	for _, r := range w.routes {
+		if slices.ContainsFunc(r.senders, func(p address.Pattern) bool { return p.Match(a) }) {
+			return r.host
+		}
+	}
+	return w.usual
+}
+
+// newSmartHosts reads the passwords. The same host with the same login is one
+// smart host, whose connections are shared; with another login it is another.
+func newSmartHosts(r config.Relay) (w smartHosts, err error) {
+	type login struct {
+		host string
+		auth config.RelayAuth
+	}
+	known := map[login]*deliver.SmartHost{}
+	for _, way := range r.Ways() {
+		h, err := smartHost(way)
+		if err != nil {
+			return w, &PasswordError{way.PasswordKey(), err}
+		}
+		known[login{way.SmartHost, way.Auth}] = h
+	}
+	w.usual = known[login{r.SmartHost, r.Auth}]
+	for _, route := range r.Routes {
+		w.routes = append(w.routes, smartRoute{route.Senders, known[login{route.SmartHost, route.Auth}]})
+	}
+	return w, nil
 }
 
 func (s *Server) queueOptions(st *state) queue.Options {
@@ -45,11 +102,8 @@ func (s *Server) queueOptions(st *state) queue.Options {
 	}
 }
 
-func smartHost(r config.Relay) (*deliver.SmartHost, error) {
-	if r.SmartHost == "" {
-		return nil, nil
-	}
-	host, port, err := net.SplitHostPort(r.SmartHost)
+func smartHost(way config.Way) (*deliver.SmartHost, error) {
+	host, port, err := net.SplitHostPort(way.SmartHost)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +111,8 @@ func smartHost(r config.Relay) (*deliver.SmartHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	password, err := r.Auth.Secret()
-	return &deliver.SmartHost{Host: host, Port: uint16(n), Username: r.Auth.Username, Password: password}, err
+	password, err := way.Auth.Secret()
+	return &deliver.SmartHost{Host: host, Port: uint16(n), Username: way.Auth.Username, Password: password}, err
 }
 
 // smtpAddrs is where this server itself takes mail.

@@ -108,7 +108,7 @@ func (e *UserError) Unwrap() error { return e.Err }
 
 // New locks the data directory and makes ready; the error is
 // *store.LockedError when another server has it, *CertError when the
-// certificate is unusable, *PasswordError when the password for the smart host
+// certificate is unusable, *PasswordError when the password for a smart host
 // cannot be read, and *UserError when the configuration names a user that the
 // server cannot become. lang is that of notices to senders. Without an error,
 // Close or Run ends the server.
@@ -168,19 +168,17 @@ func (s *Server) prepare(cfg *config.Config) (*state, error) {
 	st.meter = quota.New(cfg.DataDir, cfg.Mailbox.Quota)
 	st.policy = policy.New(cfg, st.accounts)
 	st.policy.Rooms, st.policy.Log = st.meter, s.log
-	var smart *deliver.SmartHost
+	var ways smartHosts
 	err := s.user.AsRoot(func() (err error) { // keys and passwords are often root's
 		if st.tls, err = loadTLS(cfg); err == nil {
-			if smart, err = smartHost(cfg.Relay); err != nil {
-				err = &PasswordError{err}
-			}
+			ways, err = newSmartHosts(cfg.Relay)
 		}
 		return err
 	})
 	if err == nil && cfg.OffersTLS() && st.tls == nil {
 		st.tls, err = keys.SelfSigned(cfg.DataDir, cfg.Hostname, time.Now())
 	}
-	st.client = newClient(cfg, smart)
+	st.client = newClient(cfg, ways)
 	return st, err
 }
 

@@ -76,7 +76,7 @@ func (a *app) serve(ctx context.Context) error {
 		}
 		var password *server.PasswordError
 		if errors.As(err, &password) {
-			return usagef("%s: relay.auth.password_file: %w", cfg.File, err)
+			return usagef("%s: %w", cfg.File, err)
 		}
 		return &exitError{exitFailed, err}
 	}
@@ -220,6 +220,14 @@ func (s screen) off(pick func(en, ja string) string) [][2]string {
 
 // way says how mail goes out.
 func way(r config.Relay, pick func(en, ja string) string) string {
+	usual := usualWay(r, pick)
+	if n := len(r.Routes); n > 0 {
+		usual += fmt.Sprintf(pick("; other ways for certain senders: %d (relay.route)", "。送信者によって別の経路: %d 件 (relay.route)"), n)
+	}
+	return usual
+}
+
+func usualWay(r config.Relay, pick func(en, ja string) string) string {
 	switch {
 	case r.SmartHost == "":
 		return pick("straight to the mail hosts (MX) of each domain, port 25", "各ドメインのメールサーバー (MX) へ直接、ポート 25")

@@ -62,10 +62,12 @@ var passwordLine = sync.OnceValue(func() *regexp.Regexp {
 })
 
 func (b *Bundle) known() []string {
-	a := b.c.Config.Relay.Auth
-	found := []string{a.Password}
-	if s, err := a.Secret(); err == nil {
-		found = append(found, s)
+	var found []string
+	for _, w := range b.c.Config.Relay.Ways() {
+		found = append(found, w.Auth.Password)
+		if s, err := w.Auth.Secret(); err == nil {
+			found = append(found, s)
+		}
 	}
 	if data, err := os.ReadFile(b.c.Config.File); err == nil {
 		for _, m := range passwordLine().FindAllStringSubmatch(string(data), -1) {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -126,9 +127,14 @@ func (c *Case) limits() []diag.Finding {
 
 // secrets looks whether others may read the files that hold a password.
 func (c *Case) secrets() []diag.Finding {
-	a := c.Config.Relay.Auth
 	var out []diag.Finding
-	for file, holds := range map[string]bool{c.Config.File: a.Password != "", a.PasswordFile: a.PasswordFile != ""} {
+	files := map[string]bool{}
+	for _, w := range c.Config.Relay.Ways() {
+		files[c.Config.File] = files[c.Config.File] || w.Auth.Password != ""
+		files[w.Auth.PasswordFile] = w.Auth.PasswordFile != ""
+	}
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		holds := files[file]
 		info, err := os.Stat(file)
 		if !holds || err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 			continue

@@ -15,13 +15,26 @@ import (
 	"mailsrv/server/config"
 )
 
-// smartHost talks to the smart host as the server would, up to the reply to
+// smartHost talks to each smart host as the server would, up to the reply to
 // RCPT, and says what keeps mail from going out by it.
-func (c *Case) smartHost(ctx context.Context) []diag.Finding {
-	name := c.Config.Relay.SmartHost
+func (c *Case) smartHost(ctx context.Context) (out []diag.Finding) {
+	if !c.Config.Relay.Allow {
+		return nil // nothing goes out
+	}
+	for _, w := range c.Config.Relay.Ways() {
+		out = append(out, c.oneSmartHost(ctx, w)...)
+	}
+	return out
+}
+
+func (c *Case) oneSmartHost(ctx context.Context, w config.Way) []diag.Finding {
+	name := w.SmartHost
 	host, number, err := net.SplitHostPort(name)
-	if err != nil || !c.Config.Relay.Allow {
-		return nil // no smart host, or nothing goes out
+	if err != nil {
+		return nil
+	}
+	if w.Key != "relay" && w.Auth.Username != "" {
+		name = w.Auth.Username + " at " + name // the host may be there with another login
 	}
 	n, _ := strconv.Atoi(number)
 	if host == c.Config.Hostname && c.itself(host, netip.Addr{}, n) {
@@ -31,7 +44,7 @@ func (c *Case) smartHost(ctx context.Context) []diag.Finding {
 	if outcome == dial.Cancelled {
 		return nil // not on this machine: stage internet
 	}
-	ev := diag.Evidence{"host": name}
+	ev := diag.Evidence{"host": w.SmartHost}
 	one := func(id string) []diag.Finding {
 		reply, _ := ev["reply"].(string)
 		return []diag.Finding{diag.New(id, name, ev).With("q_reply", shellWord(reply)).With("port", number)}
@@ -44,7 +57,7 @@ func (c *Case) smartHost(ctx context.Context) []diag.Finding {
 	if c.itself(host, addr, n) {
 		return one("config.smart_host_self")
 	}
-	f := c.trySmartHost(ctx, host, addr, n)
+	f := c.trySmartHost(ctx, w.Auth, host, addr, n)
 	for key, value := range map[string]string{"stage": f.stage, "outcome": f.outcome, "reply": f.reply} {
 		if value != "" {
 			ev[key] = value
@@ -105,8 +118,7 @@ type smartFacts struct {
 	err            error
 }
 
-func (c *Case) trySmartHost(ctx context.Context, host string, addr netip.Addr, number int) (f smartFacts) {
-	a := c.Config.Relay.Auth
+func (c *Case) trySmartHost(ctx context.Context, a config.RelayAuth, host string, addr netip.Addr, number int) (f smartFacts) {
 	f.login = a.Username != ""
 	name := host
 	s, err := smtp.Dial(ctx, hostPort(addr, uint16(number)), smtp.Options{

@@ -49,6 +49,7 @@ func (l *loader) missing() Problems {
 	}
 	ps = append(ps, l.openRelay()...)
 	ps = append(ps, l.ruleProblems()...)
+	ps = append(ps, l.routes()...)
 	return append(ps, l.outgoing()...)
 }
 

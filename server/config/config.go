@@ -72,6 +72,7 @@ type Relay struct {
 	PopBeforeSMTP time.Duration     // how long a POP login opens relaying for its address; 0: never
 	BackupMX      []address.Pattern // domains taken from anybody and passed on to their own mail hosts
 	Clients       []RelayClient
+	Routes        []Route
 }
 
 // RelayAuth is how this server logs in at the smart host; without a username it
@@ -80,6 +81,17 @@ type RelayAuth struct {
 	Username     string
 	Password     string `json:"-"`
 	PasswordFile string // holds the password in its first line
+}
+
+// Route is a [[relay.route]]: another way out for the mail of certain senders.
+// The first that matches counts.
+type Route struct {
+	Senders   []address.Pattern
+	SmartHost string // as Relay.SmartHost, which it has where the file says nothing else
+	Auth      RelayAuth
+	Line      int `json:"-"`
+
+	direct bool // the file says smart_host = ""
 }
 
 // Retry says when what could not be delivered is tried again.

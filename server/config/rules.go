@@ -163,6 +163,7 @@ func last[T any](list []T) *T { return &list[len(list)-1] }
 var arrays = map[string]func(c *Config, line int){
 	"doctor.ignore": func(c *Config, _ int) { c.Doctor.Ignore = append(c.Doctor.Ignore, Ignore{}) },
 	"relay.client":  func(c *Config, line int) { c.Relay.Clients = append(c.Relay.Clients, RelayClient{Line: line}) },
+	"relay.route":   func(c *Config, line int) { c.Relay.Routes = append(c.Relay.Routes, Route{Line: line}) },
 	"auth.send_as":  func(c *Config, line int) { c.Auth.SendAs = append(c.Auth.SendAs, SendAs{Line: line}) },
 	"rule": func(c *Config, line int) {
 		c.Rules = append(c.Rules, Rule{Name: "rule-" + strconv.Itoa(len(c.Rules)+1), For: "all", Line: line})

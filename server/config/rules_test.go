@@ -17,6 +17,14 @@ senders = ["shop.example", "<>"]
 [[auth.send_as]]
 users = ["taro@example.com"]
 senders = "info@example.net"
+[[relay.route]]
+senders = ["taro@example.com", "shop.example"]
+smart_host = "Smtp.example.org:465"
+username = "taro"
+password = "s3cret"
+[[relay.route]]
+senders = ["<>"]
+smart_host = ""
 [checks]
 helo_fqdn = "mark"
 sender_dns = "reject"
@@ -61,6 +69,8 @@ func TestRulesAreShown(t *testing.T) {
 		"pop_before_smtp = \"10m\"\n",
 		"[[relay.client]]\nnetworks = [\"192.0.2.0/24\"]\nsenders = [\"shop.example\", \"<>\"]\n",
 		"[[auth.send_as]]\nusers = [\"taro@example.com\"]\nsenders = [\"info@example.net\"]\n",
+		"[[relay.route]]\nsenders = [\"taro@example.com\", \"shop.example\"]\nsmart_host = \"smtp.example.org:465\"\nusername = \"taro\"\npassword = \"(not shown)\"\n",
+		"[[relay.route]]\nsenders = [\"<>\"]\nsmart_host = \"\"\n",
 		"helo_fqdn = \"mark\"\n",
 		"[[rule]]\nname = \"spam\"\naction = \"reject\"\nfor = \"strangers\"\nclients = [\"203.0.113.0/24\", \"2001:db8::/32\"]\nhelo = [\"*.dyn.example.net\"]\n" +
 			"senders = ['/^[0-9]+@(aol|msn)\\.example$/']\nrecipients = [\"taro@\"]\nheaders = [\"Subject: *lottery*\", \"X-Mailer: /bulk/\"]\nreply = \"553 5.7.1 No\"\n",
@@ -74,7 +84,17 @@ func TestRulesAreShown(t *testing.T) {
 }
 
 func TestRuleMistakes(t *testing.T) {
+	const someHost = "[relay]\nsmart_host = \"smtp.example.net:587\"\n"
 	for name, tt := range map[string]struct{ text, want string }{
+		"no senders":         {someHost + "[[relay.route]]\nusername = \"a\"\npassword = \"b\"\n", `mailsrv.toml:7: relay.route: needs senders, such as senders = ["taro@example.com"]`},
+		"no way":             {"[[relay.route]]\nsenders = [\"a@example.com\"]\n", `mailsrv.toml:5: relay.route: needs smart_host, because [relay] has none`},
+		"no port":            {"[[relay.route]]\nsenders = [\"a@example.com\"]\nsmart_host = \"smtp.example.net\"\n", `mailsrv.toml:7:14: relay.route[].smart_host = "smtp.example.net": must be "HOST:PORT"`},
+		"login at the MX":    {"[[relay.route]]\nsenders = \"a@example.com\"\nsmart_host = \"\"\nusername = \"a\"\npassword = \"b\"\n", "mailsrv.toml:5: relay.route: logs in nowhere"},
+		"no password":        {someHost + "[[relay.route]]\nsenders = \"a@example.com\"\nusername = \"a\"\n", "needs password or password_file"},
+		"no username":        {someHost + "[[relay.route]]\nsenders = \"a@example.com\"\npassword = \"a\"\n", "needs username beside it"},
+		"two passwords":      {someHost + "[[relay.route]]\nsenders = \"a@example.com\"\nusername = \"a\"\npassword = \"a\"\npassword_file = \"a\"\n", "leave one of them out"},
+		"route in brackets":  {"[relay.route]\nsenders = [\"a@example.com\"]\n", "stands in double brackets: [[relay.route]]"},
+		"wrong sender":       {someHost + "[[relay.route]]\nsenders = [\"@example.com\"]\n", `did you mean: "example.com"`},
 		"forgeable":          {"[relay]\nallow_from = [\"example.com\"]\n", `mailsrv.toml:6:1: relay.allow_from = ["example.com"]: is not offered: anybody can write any sender`},
 		"roaming users":      {"[relay]\nroam_users = \"taro@example.com\"\n", "anybody can write any sender"},
 		"automatic backup":   {"[relay]\nbackup_mx = true\n", "lists the domains"},

@@ -77,7 +77,7 @@ var settings = append([]setting{
 	{key: "relay.pop_before_smtp", set: func(c *Config, v value) fault {
 		return duration(&c.Relay.PopBeforeSMTP, 0, 24*time.Hour)(v)
 	}},
-	{key: "relay.smart_host", set: smartHost},
+	{key: "relay.smart_host", set: smartHost(func(c *Config) *string { return &c.Relay.SmartHost })},
 	{key: "relay.auth.username", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Username)(v) }},
 	{key: "relay.auth.password", set: func(c *Config, v value) fault { return text(&c.Relay.Auth.Password)(v) }, secret: true},
 	{key: "relay.auth.password_file", set: path(func(c *Config) *string { return &c.Relay.Auth.PasswordFile })},
@@ -115,7 +115,7 @@ var settings = append([]setting{
 	{key: "doctor.ignore[].subject", set: func(c *Config, v value) fault { return text(&c.Doctor.last().Subject)(v) }},
 	{key: "doctor.ignore[].reason", set: func(c *Config, v value) fault { return text(&c.Doctor.last().Reason)(v) }},
 	{key: "doctor.ignore[].until", set: func(c *Config, v value) fault { return day(&c.Doctor.last().Until)(v) }},
-}, ruleSettings...)
+}, slices.Concat(ruleSettings, routeSettings)...)
 
 func (d *Doctor) last() *Ignore { return &d.Ignore[len(d.Ignore)-1] }
 

@@ -210,7 +210,7 @@ sender_fqdn = "log"             # the sender's domain is no full name
 sender_dns = "off"              # it does not exist or takes no mail (asks the DNS)
 sender_own = "off"              # it is a local domain, and nobody has logged in
 message_id = "off"              # the Message-ID is missing or none
-# [[relay.client]], [[auth.send_as]], [[rule]] and [[dnsbl]]: see docs/relay.md
+# [[relay.client]], [[relay.route]], [[auth.send_as]], [[rule]] and [[dnsbl]]: see docs/relay.md
 
 [log]
 level = "info"                  # debug, info, warn, error

@@ -33,6 +33,16 @@ func (c *Config) showRules(b *strings.Builder) {
 		line("senders", list(r.Senders))
 		line("recipients", list(r.Recipients))
 	}
+	for _, r := range c.Relay.Routes {
+		b.WriteString("\n[[relay.route]]\n")
+		line("senders", list(r.Senders))
+		fmt.Fprintf(b, "smart_host = %s\n", tomlString(r.SmartHost)) // empty too: straight to the mail hosts
+		line("username", tomlString(r.Auth.Username))
+		if r.Auth.Password != "" {
+			line("password", `"(not shown)"`)
+		}
+		line("password_file", tomlString(r.Auth.PasswordFile))
+	}
 	for _, s := range c.Auth.SendAs {
 		b.WriteString("\n[[auth.send_as]]\n")
 		line("users", list(s.Users))

@@ -164,14 +164,14 @@ func (w *world) busily() {
 
 // dying lets the disk take no step from the nth on while do runs.
 func (w *world) dying(n int, do func()) {
-	k := 0
+	k := 0 // the disk has one step at a time
 	w.p.Steps(func(op, path string) error {
 		if k++; k < n {
 			return nil
 		}
 		if k == n {
 			w.note("    dies before: %s %s", op, filepath.Base(path))
-			w.crashes = append(w.crashes, time.Since(w.n.began))
+			w.crashed()
 			w.dead.Store(true)
 		}
 		return crashfs.ErrDead
@@ -179,10 +179,16 @@ func (w *world) dying(n int, do func()) {
 	do()
 }
 
+func (w *world) crashed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.crashes = append(w.crashes, time.Since(w.n.began))
+}
+
 // crash ends the process: with kill -9, or with a power cut.
 func (w *world) crash(power bool) {
 	w.note("crash, power cut: %v", power)
-	w.crashes = append(w.crashes, time.Since(w.n.began))
+	w.crashed()
 	after := w.disk
 	if power {
 		var err error
