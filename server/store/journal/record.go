@@ -161,7 +161,7 @@ func firstSalt(b []byte) (uint64, bool) {
 	for off := segmentHeader; off+recordHeader <= len(b); off += 8 {
 		if string(b[off:off+4]) == recordMagic {
 			salt := binary.LittleEndian.Uint64(b[off+8:])
-			if _, ok := parseRecord(b[off:], salt); ok {
+			if r, ok := parseRecord(b[off:], salt); ok && r.synced <= int64(off) { // as read sees it
 				return salt, true
 			}
 		}
