@@ -125,6 +125,13 @@ func ReasonOf(f ReasonFacts) ReasonMatch {
 	return ReasonMatch{}
 }
 
+// Refuses tells whether what stands behind a number reads like a server's refusal,
+// in any of the languages that reasons.toml and concepts.txt know.
+func Refuses(text string) bool {
+	m := ReasonOf(ReasonFacts{Text: Fold(clipped(text)), Said: true})
+	return m.Word != "" && !m.Weak
+}
+
 // fits tells whether the conditions other than the words hold.
 func (r *reasonRule) fits(f ReasonFacts) bool {
 	return (r.statuses == nil || slices.ContainsFunc(r.statuses, func(s string) bool { return statusFits(s, f.Status) })) &&

@@ -265,11 +265,21 @@ func (f *facts) replyAddresses() {
 		if f.ctx.Recipient == "" && f.ctx.Sender != addr {
 			f.ctx.Recipient = addr
 		}
+	case opensReply(r, addr): // "5.7.1 <hanako@example.jp>: ...", as Postfix and sendmail begin
+		if f.ctx.Recipient == "" && f.ctx.Sender != addr {
+			f.ctx.Recipient = addr
+		}
 	}
 }
 
+// opensReply tells whether a server's words begin with the address.
+func opensReply(reply, addr string) bool {
+	words := strings.TrimLeft(reply, "0123456789.- #")
+	return strings.HasPrefix(words, "<"+addr+">")
+}
+
 // recipientWords announce the address a message was for, in running text.
-var recipientWords = []string{"recipient", "recipients", "empfänger", "empfängers", "destinataire", "destinatario", "destinatário", "宛先", "受信者", "受信者のアドレス", "宛先のアドレス", "宛先アドレス", "收件人", "收件者"}
+var recipientWords = []string{"recipient", "recipients", "rcpt to", "empfänger", "empfängers", "destinataire", "destinatario", "destinatário", "宛先", "受信者", "受信者のアドレス", "宛先のアドレス", "宛先アドレス", "收件人", "收件者"}
 
 // accountWords announce the address an account is known by.
 var accountWords = []string{"account", "アカウント", "konto", "compte", "cuenta", "conta", "帐户", "账户", "帳戶"}

@@ -228,7 +228,7 @@ func replyIn(line string) int {
 	for _, c := range scanCodes(line) {
 		// "Server Error: 553, Error Number: ..." is a field's value, no reply.
 		isValue := strings.HasPrefix(line[c.end:], ",") || strings.HasPrefix(line[c.end:], "、")
-		if c.kind == kindReply && !isValue && (!c.weak || lineStart(line, c.at)) && strings.TrimSpace(line[c.end:]) != "" && mailish(line[c.end:]) {
+		if c.kind == kindReply && !isValue && (!c.weak || lineStart(line, c.at)) && strings.TrimSpace(line[c.end:]) != "" && (mailish(line[c.end:]) || codes.Refuses(line[c.end:])) {
 			return c.at
 		}
 		if c.kind == kindEnhanced && c.from == "" && (!c.weak || mailish(line[c.end:])) && len(line) > c.end+3 {
