@@ -31,8 +31,8 @@ func scanReply(s string, i int) []code {
 	case end < len(s) && s[end] == '-' && (end+1 == len(s) || !isDigit(s[end+1])) && lineStart(s, i):
 		// "550-text": the continuation line of a reply
 	case lineStart(s, i) && end < len(s) && (s[end] == ' ' || s[end] == ':'):
-		reply.weak = !mailish(lineAt(s, end)) && !codes.Refuses(lineAt(s, end))
-	case end < len(s) && s[end] == ' ' && (cued || hasSuffixAny(s[:i], ": ", "= ", ":", "「", "'", "\"")) && codes.Refuses(lineAt(s, end)):
+		reply.weak = !mailish(lineAt(s, end)) && !codes.Refuses(wordsAt(s, end))
+	case end < len(s) && s[end] == ' ' && (cued || hasSuffixAny(s[:i], ": ", "= ", ":", "「", "'", "\"")) && codes.Refuses(wordsAt(s, end)):
 	case cued, enclosed(s, i, end) && codes.Known(s[i:end]), beginsSentence(s, i) && end < len(s) && s[end] == ' ' && saysMail(lineAt(s, end)), endOfClause(s, i, end), hasSuffixAny(s[:i], ": ", "= ") && end < len(s) && s[end] == ' ' && mailish(lineAt(s, end)):
 		reply.weak = true
 	default:
@@ -98,7 +98,7 @@ func scanEnhanced(s string, i int) []code {
 	switch {
 	case strings.HasSuffix(before, "#") && len(before) > 1 && isWord(before[len(before)-2]):
 		return nil // a link: CHANGELOG.md#4.3.1
-	case cued && strength == cueStrong, strings.HasSuffix(before, ":") && codes.Refuses(lineAt(s, i+n)), strings.HasSuffix(before, "#"), hasSuffixAny(strings.ToLower(before), "dsn=", "status:", "status="):
+	case cued && strength == cueStrong, strings.HasSuffix(before, ":") && codes.Refuses(wordsAt(s, i+n)), strings.HasSuffix(before, "#"), hasSuffixAny(strings.ToLower(before), "dsn=", "status:", "status="):
 	case before != "" && (isWord(before[len(before)-1]) || before[len(before)-1] >= 0x80) && !cued:
 		return nil
 	case versionWord(before):
@@ -132,6 +132,16 @@ func lineAt(s string, i int) string {
 		return s[i : i+n]
 	}
 	return s[i:]
+}
+
+// wordsAt is the rest of the line from place i, and of the next one if the
+// sentence may go on there.
+func wordsAt(s string, i int) string {
+	line := lineAt(s, i)
+	if next := i + len(line) + 1; next < len(s) && !hasSuffixAny(strings.TrimRight(line, " "), ".", "。", "!", "'", "\"") {
+		return s[i : next+len(lineAt(s, next))]
+	}
+	return line
 }
 
 func enclosed(s string, i, end int) bool {
