@@ -47,7 +47,7 @@ func (s *session) bdat(arg string) {
 		messages.Add(1, s.srv.Service, fault.result())
 		Refusals.Add(1, s.srv.Service, rule)
 		s.reset()
-		s.send(*fault)
+		s.refuse(*fault)
 		return
 	}
 	if !last {

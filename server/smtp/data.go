@@ -154,6 +154,10 @@ func (s *session) commit() {
 		log.Warn("message refused", "to", s.recipients(), "reply", reply.String())
 	}
 	s.reset()
+	if reply.Code/100 == 5 {
+		s.refuse(reply)
+		return
+	}
 	s.send(reply)
 }
 

@@ -168,7 +168,7 @@ func TestTooManyRefusedRecipients(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many senders or recipients that are not accepted" {
+	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many senders, recipients or messages that are not accepted" {
 		t.Error(got)
 	}
 	user := newRig(t, nil).dial(t)
@@ -193,7 +193,7 @@ func TestTooManyRefusals(t *testing.T) {
 		times   int
 		goodbye string
 	}{
-		"sender": {nil, "MAIL FROM:<x@spam.example>", "550 5.7.1 Not you", maxRefused, "Too many senders or recipients that are not accepted"},
+		"sender": {nil, "MAIL FROM:<x@spam.example>", "550 5.7.1 Not you", maxRefused, "Too many senders, recipients or messages that are not accepted"},
 		"recipients beyond the limit": {
 			[]string{"MAIL FROM:<a@example.net>", "RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>", "RCPT TO:<c@example.com>"},
 			"RCPT TO:<d@example.com>", "452 4.5.3 Too many recipients; at most 3 are taken at once", maxOvershoot + maxErrors, "Too many errors",
@@ -218,6 +218,23 @@ func TestTooManyRefusals(t *testing.T) {
 				t.Error(got)
 			}
 		})
+	}
+}
+
+// The same holds for messages whose content is refused.
+func TestTooManyRefusedMessages(t *testing.T) {
+	p := newRig(t, nil).dial(t)
+	p.reply()
+	p.do("EHLO c")
+	for range maxRefused {
+		p.do("MAIL FROM:<a@example.net>")
+		p.do("RCPT TO:<taro@example.com>")
+		if got := p.do("BDAT 4 LAST\r\n\rx"); !strings.HasPrefix(got, "550 5.5.2 Message refused: it has CR alone") {
+			t.Fatal(got)
+		}
+	}
+	if got := p.reply(); got != "421 4.7.0 mail.example.com Too many senders, recipients or messages that are not accepted" {
+		t.Error(got)
 	}
 }
 

@@ -22,7 +22,7 @@ const maxCommand = 2048
 const (
 	patientErrors  = 10 // commands that were not understood or out of place
 	maxErrors      = 20
-	patientRefused = 20 // senders refused; recipients refused to a client that has not logged in
+	patientRefused = 20 // senders and messages refused; recipients refused to a client that has not logged in
 	maxRefused     = 100
 
 	maxIdle      = 100  // NOOP, RSET, VRFY, HELP, EHLO; each one more is an error
@@ -41,7 +41,7 @@ type session struct {
 
 	esmtp        bool
 	errors       int // commands that were not understood or out of place
-	refused      int // senders and recipients
+	refused      int // senders, recipients, messages
 	overshoot    int // recipients beyond the limit
 	idle         int // commands that lead to nothing
 	authFailures int
@@ -95,7 +95,7 @@ func (s *session) patience() {
 	case s.errors >= maxErrors:
 		why, words = "too many errors", "Too many errors"
 	case s.refused >= maxRefused:
-		why, words = "too many refused senders or recipients", "Too many senders or recipients that are not accepted"
+		why, words = "too many refusals", "Too many senders, recipients or messages that are not accepted"
 	}
 	if why != "" {
 		s.endedWhy(slog.LevelWarn, why)
@@ -154,8 +154,8 @@ func (s *session) wrong(r Reply) {
 	s.send(r)
 }
 
-// refuse sends a refusal to a command that was well-formed and in place:
-// somebody may be trying out what is accepted.
+// refuse sends a refusal of what was well-formed and in place: somebody may be
+// trying out what is accepted.
 func (s *session) refuse(r Reply) {
 	s.refused++
 	s.slow(s.refused - patientRefused)
