@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -356,6 +357,7 @@ func TestGeneratedPasswords(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("forward = [\"a@example.com\"]\n"))
+	f.Add([]byte("forward = []\n"))
 	f.Add(encode(entry{Account: Account{Mailbox: true, Forward: []string{"x@example.net"}, Keep: true, Quota: 5}, verifier: NewVerifier("seed of the fuzz test")}))
 	f.Add(encode(entry{verifier: NewVerifier("seed of the fuzz test")}))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -367,7 +369,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded %q, but not what was encoded from it: %v", data, err)
 		}
-		if !cmp.Equal(e.verifier, again.verifier) || !cmp.Equal(e.Forward, again.Forward) || e.Keep != again.Keep || e.Quota != again.Quota || e.Mailbox != again.Mailbox {
+		if !cmp.Equal(e.verifier, again.verifier) || !slices.Equal(e.Forward, again.Forward) || e.Keep != again.Keep || e.Quota != again.Quota || e.Mailbox != again.Mailbox {
 			t.Errorf("round trip: %+v, then %+v", e, again)
 		}
 	})

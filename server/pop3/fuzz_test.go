@@ -15,7 +15,7 @@ import (
 	"mailsrv/server/conn"
 )
 
-var replyLine = regexp.MustCompile(`^(\+OK|-ERR|\+) [ -~]*\r$|^[A-Z0-9 .-]+( mailsrv)?\r$|^Subject: x\r$|^\r$`)
+var replyLine = regexp.MustCompile(`^(\+OK|-ERR|\+) [ -~]*\r$|^[A-Z0-9 .-]+( mailsrv)?\r$|^[0-9]+ uid0\r$|^Subject: x\r$|^\r$`)
 
 // FuzzSession throws octets at a session. Every line that it answers is a reply
 // or a line of the one message, how the octets are cut into packets changes
