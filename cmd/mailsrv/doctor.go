@@ -18,6 +18,7 @@ import (
 
 	"mailsrv/codes"
 	"mailsrv/diag"
+	"mailsrv/diag/checkmx"
 	"mailsrv/diag/doctor"
 	"mailsrv/diag/relaytest"
 	"mailsrv/diag/report"
@@ -37,7 +38,7 @@ type doctorRun struct {
 	stage, dialMap, caFile          string
 	only, skip, spools              []string
 	resolvers, expect, ignore       []string
-	reach, send                     []string
+	reach, send, domains            []string
 	timeout                         time.Duration
 	strict, list, fix, dryRun, doIt bool
 	watch                           bool
@@ -63,6 +64,8 @@ the ports that answer, TLS, certificate, and with --user the login. Whether it
 relays is tried only when the check "relay" is named.
 
 On a machine with Postfix, Exim, Dovecot or sendmail these are examined, too.
+Where one of them runs and mailsrv has no configuration, stage "internet" looks
+at its host name, the domains it takes mail for, and its ways in and out.
 
 Reading changes nothing. The check "loop" sends one message to an account of
 its own on this server and removes both. --send-matrix tries recipients here and
@@ -99,6 +102,7 @@ Exit code: 0 nothing failed, 1 a failure, 3 a named check could not be made.`,
 	f.StringArrayVar(&d.spools, "spool", nil, "look at this mbox spool `DIR` instead of the system's usual places (repeatable)")
 	f.StringArrayVar(&d.resolvers, "resolver", nil, "ask this resolver, `ADDR[:PORT]`, instead of the configured ones (repeatable)")
 	f.StringVar(&d.dialMap, "dial-map", "", "`FILE` with lines \"ADDR:PORT TARGET\": where connections to other machines really go (tests and labs)")
+	f.StringArrayVar(&d.domains, "domain", nil, "look at this `DOMAIN` instead of the configured ones (repeatable)")
 	f.StringArrayVar(&d.expect, "expect-address", nil, "public `IP` address of this server (repeatable)")
 	f.StringVar(&d.caFile, "ca-file", "", "PEM `FILE` with more trust roots")
 	f.StringArrayVar(&d.reach, "reach-target", nil, "try outgoing port 25 with this `ADDR` instead of large providers (repeatable)")
@@ -231,6 +235,13 @@ func (d *doctorRun) options() (opt doctor.Options, err error) {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			return opt, usagef("--spool %s: there is no such directory", dir)
 		}
+	}
+	for _, name := range d.domains {
+		domain, err := checkmx.DomainName(name)
+		if err != nil {
+			return opt, usagef("--domain %q: %v", name, err)
+		}
+		opt.Domains = append(opt.Domains, domain)
 	}
 	for _, s := range d.resolvers {
 		addr, err := dns.ServerAddr(s)

@@ -33,6 +33,7 @@ type Case struct {
 	Accounts  *account.Files
 
 	remote remoteHost // the server of Options.Host
+	site   *site      // what another maker's mail server here is for; nil: mailsrv's configuration says
 
 	selected []Check
 	untried  int // accounts whose passwords were not tried for want of time
@@ -173,7 +174,7 @@ func (c *Case) okEvidence(check string) diag.Evidence {
 
 // LocalOnly tells whether no domain of this server needs DNS.
 func (c *Case) LocalOnly() bool {
-	return !slices.ContainsFunc(c.Config.Domains, func(d string) bool { return needsDNS(d) })
+	return c.site == nil && !slices.ContainsFunc(c.domains(), needsDNS)
 }
 
 // needsDNS tells whether a local domain is a name in the DNS.

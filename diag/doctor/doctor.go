@@ -62,6 +62,7 @@ type Options struct {
 	Login Login  // how to log in there; without a user nobody logs in
 
 	Spools    []string         // mbox spools to look at instead of the usual places
+	Domains   []string         // to look at instead of those of the configuration
 	Resolvers []netip.AddrPort // instead of the configured or the system's
 	DialMap   *dial.Map        // tests and labs: where connections to other machines lead
 	Expect    []netip.Addr     // public addresses of this server

@@ -20,7 +20,7 @@ func init() {
 func domains(ctx context.Context, c *Case) []diag.Finding {
 	var out []diag.Finding
 	var names []string
-	for _, d := range c.Config.Domains {
+	for _, d := range c.domains() {
 		switch {
 		case bareAddress(d):
 			out = append(out, diag.New("domain.bare_address", d, diag.Evidence{"literal": literal(d)}))
@@ -33,8 +33,8 @@ func domains(ctx context.Context, c *Case) []diag.Finding {
 		}
 	}
 	if len(names) == 0 {
-		if len(c.Config.Domains) > 0 && len(out) == 0 {
-			return []diag.Finding{diag.New("domain.local_only", strings.Join(c.Config.Domains, ", "), nil), nothing}
+		if len(c.domains()) > 0 && len(out) == 0 {
+			return []diag.Finding{diag.New("domain.local_only", strings.Join(c.domains(), ", "), nil), nothing}
 		}
 		return append(out, nothing)
 	}
@@ -50,7 +50,7 @@ func domains(ctx context.Context, c *Case) []diag.Finding {
 // checkMX runs check-mx; its ids come through as they are.
 func (c *Case) checkMX(ctx context.Context, names []string) []diag.Finding {
 	checker := checkmx.New(checkmx.Options{
-		Resolvers: c.resolvers(), Map: c.DialMap, Timeout: c.Timeout, RootCAs: c.RootCAs, Helo: c.Config.Hostname, Expect: c.public(), Now: c.Now,
+		Resolvers: c.resolvers(), Map: c.DialMap, Timeout: c.Timeout, RootCAs: c.RootCAs, Helo: c.hostname(), Expect: c.expected(), Now: c.Now,
 	})
 	defer checker.Close()
 	each := make([][]diag.Finding, len(names))
@@ -59,7 +59,7 @@ func (c *Case) checkMX(ctx context.Context, names []string) []diag.Finding {
 	if c.runs("resolver") { // resolver.dnsbl_refused
 		out = slices.DeleteFunc(out, func(f diag.Finding) bool { return f.ID == "dnsbl.query_blocked" })
 	}
-	if c.Config.Relay.Allow {
+	if c.sends() {
 		return out
 	}
 	for i, f := range out {

@@ -27,11 +27,7 @@ func init() {
 // mailsrv has no configuration also those that are only installed. That they
 // relay for loopback is their normal state.
 func foreign(ctx context.Context, c *Case) []diag.Finding {
-	find := c.Foreign
-	if find == nil {
-		find = mta.System{Now: c.Now}.Find
-	}
-	all := find(ctx)
+	all := slices.Clone(c.Foreign(ctx))
 	if c.Config.File != "" {
 		all = slices.DeleteFunc(all, func(s mta.Server) bool { return !s.Running })
 	}

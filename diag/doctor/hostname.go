@@ -17,11 +17,16 @@ func init() {
 }
 
 func hostname(ctx context.Context, c *Case) []diag.Finding {
-	name := c.Config.Hostname
-	if name == "" {
-		return []diag.Finding{nothing} // config.no_hostname
+	name := c.hostname()
+	if name == "" || c.site != nil && c.site.listener == nil {
+		return []diag.Finding{nothing} // config.no_hostname, or nobody is greeted
 	}
-	out := judgeHostname(name, c.Config.Open())
+	out := judgeHostname(name, c.site != nil || c.Config.Open())
+	for _, f := range out {
+		if c.site != nil {
+			f.Evidence["server"], f.Evidence["setting"] = c.site.product, hostSetting[c.site.product]
+		}
+	}
 	if len(out) > 0 || c.Stage < Internet || c.LocalOnly() || c.Has(deadResolver...) != "" {
 		return out
 	}
@@ -32,7 +37,7 @@ func hostname(ctx context.Context, c *Case) []diag.Finding {
 // fault is reported.
 func judgeHostname(name string, open bool) []diag.Finding {
 	one := func(id string, ev diag.Evidence) []diag.Finding {
-		ev["hostname"] = name
+		ev["hostname"], ev["setting"] = name, "hostname"
 		return []diag.Finding{diag.New(id, name, ev)}
 	}
 	lower := strings.ToLower(strings.TrimSuffix(name, "."))

@@ -75,12 +75,12 @@ func (c *Case) route(ctx context.Context) route {
 	if r.told {
 		return r
 	}
-	if r.public = c.public(); len(r.public) > 0 || c.Config.Hostname == "" || c.Has(deadResolver...) != "" {
+	if r.public = c.public(); len(r.public) > 0 || c.hostname() == "" || c.Has(deadResolver...) != "" {
 		return r
 	}
 	client := &dns.Client{Servers: c.resolvers(), Timeout: c.Timeout}
 	defer client.Close()
-	for _, rec := range client.Lookup(ctx, c.Config.Hostname, dns.A).Records {
+	for _, rec := range client.Lookup(ctx, c.hostname(), dns.A).Records {
 		if routable(rec.Addr) {
 			r.public = append(r.public, rec.Addr)
 		}

@@ -25,7 +25,10 @@ func (c *Case) reachIn(ctx context.Context) []diag.Finding {
 	}
 	near := reach.Port(ctx, c.Dialer(), reachable(l, c.Addresses), c.Timeout)
 	if near.Outcome != "" {
-		ev := diag.Evidence{"listener": l.Service, "address": l.Addr, "tries": rows([]reach.Try{near}), "running": c.Running}
+		ev := diag.Evidence{"listener": l.Service, "address": l.Addr, "tries": rows([]reach.Try{near}), "running": c.Running, "server": ""}
+		if c.site != nil {
+			ev["server"] = c.site.product
+		}
 		return append(out, diag.New("reach.in25_not_listening", l.Service+" "+l.Addr, ev))
 	}
 	if f, closed := c.localFirewall(ctx, l, near); closed {
@@ -39,6 +42,12 @@ func (c *Case) reachIn(ctx context.Context) []diag.Finding {
 
 // openSMTP is the first SMTP listener that others can reach.
 func (c *Case) openSMTP() (config.Listener, bool) {
+	if c.site != nil {
+		if c.site.listener == nil {
+			return config.Listener{}, false
+		}
+		return *c.site.listener, true
+	}
 	i := slices.IndexFunc(c.Config.Listen, func(l config.Listener) bool { return l.Service == config.SMTP && !l.Loopback() })
 	if i < 0 {
 		return config.Listener{}, false
@@ -80,7 +89,7 @@ func serves(l config.Listener, a netip.Addr) bool {
 // router turns such connections round (hairpin).
 func (c *Case) fromOutside(ctx context.Context, r route) []diag.Finding {
 	unknown := func(why string, tries []reach.Try) []diag.Finding {
-		name := c.Config.Hostname
+		name := c.hostname()
 		if r.told && len(r.public) > 0 {
 			name = r.public[0].String()
 		}

@@ -58,7 +58,7 @@ func (c *Case) reachOut(ctx context.Context) []diag.Finding {
 		// What depends on other people's networks is tried twice.
 		parallel(len(goals), func(i int) { all[i].mail = reach.Port(ctx, c.Dialer(), hostPort(goals[i].mail, 25), c.Timeout) })
 	}
-	out := judgeOut(all, c.Config.Relay.Allow)
+	out := judgeOut(all, c.sends())
 	return append(out, judgeClock(all)...)
 }
 

@@ -108,7 +108,7 @@ func (c *Case) tryResolver(ctx context.Context, server string) resolverFacts {
 	}
 	f.noSuch = append(f.noSuch, ask(dns.Question{Name: label + ".invalid", Type: dns.A}))
 	f.longPlain = ask(dns.Question{Name: ".", Type: dns.DNSKEY, Plain: true, DNSSEC: true})
-	for _, d := range c.Config.Domains {
+	for _, d := range c.domains() {
 		if needsDNS(d) {
 			for _, t := range []dns.Type{dns.A, dns.MX, dns.TXT} {
 				f.types[t] = ask(dns.Question{Name: d, Type: t})

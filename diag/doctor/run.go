@@ -23,6 +23,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		return nil, err
 	}
 	c := newCase(opt, selected)
+	c.findSite(ctx)
 	results := runAll(ctx, c, selected)
 
 	r := &Report{Stage: opt.Stage.String(), Host: opt.Host, named: opt.Only, Findings: []diag.Finding{}, Checks: []CheckResult{}}

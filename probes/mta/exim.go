@@ -30,6 +30,7 @@ func (s System) exim(ctx context.Context, _ instance) (Server, bool) {
 	if cert := v["tls_certificate"]; strings.HasPrefix(cert, "/") && !strings.Contains(cert, "$") {
 		srv.Certs = []Pair{{cert, v["tls_privatekey"]}}
 	}
+	srv.takes(eximList(run(ctx, exim, "-bP", "+local_domains").stdout))
 	srv.trust("relay_from_hosts", eximList(run(ctx, exim, "-bP", "+relay_from_hosts").stdout))
 	o := run(ctx, exim, "-bp")
 	srv.Queue = parseEximQueue(o.stdout, s.Now)

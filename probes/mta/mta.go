@@ -46,6 +46,7 @@ type Server struct {
 	Late      bool   // a program that was asked for the configuration did not end within Limit: what it did not say is unknown
 	Complaint string // what its own check says is wrong; empty: nothing
 	Hostname  string
+	Domains   []string // that it takes mail for as its settings name them; tables and look-ups are left out
 
 	// Whose mail it passes on without a login.
 	Setting  string // name of the setting

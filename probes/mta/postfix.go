@@ -15,7 +15,7 @@ import (
 
 // postfixSettings are asked for with their values in effect.
 var postfixSettings = []string{
-	"mail_version", "config_directory", "queue_directory", "myhostname", "mynetworks", "smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
+	"mail_version", "config_directory", "queue_directory", "myhostname", "mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains", "mynetworks", "smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
 }
 
 func (s System) postfix(ctx context.Context, in instance) (Server, bool) {
@@ -42,6 +42,9 @@ func (s System) postfix(ctx context.Context, in instance) (Server, bool) {
 		v[name] = value
 	}
 	srv.Version, srv.ConfigDir, srv.Hostname = v["mail_version"], cmp.Or(v["config_directory"], in.config), v["myhostname"]
+	for _, name := range []string{"mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"} {
+		srv.takes(lists(v[name]))
+	}
 	srv.trust("mynetworks", lists(v["mynetworks"]))
 	if _, known := v["smtpd_relay_restrictions"]; known && letsIn(v["smtpd_relay_restrictions"]) && letsIn(v["smtpd_recipient_restrictions"]) {
 		srv.Open = "smtpd_relay_restrictions = " + v["smtpd_relay_restrictions"]
