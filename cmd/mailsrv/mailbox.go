@@ -379,7 +379,7 @@ func (m *mailboxRun) delete(ctx context.Context, args []string) error {
 		p.Line(0, fmt.Sprintf(m.lang.Pick("Message %d (%d octets%s) is deleted.", "%d 番のメール (%d バイト%s) を削除しました。"), x.Number, x.Size, uidNote(x)))
 	}
 	if m.keep > 0 && !m.quiet {
-		p.Line(0, p.Faint(fmt.Sprintf(m.lang.Pick("It can be brought back for %s: mailsrv mailbox undelete %s", "%s の間は復元できます: mailsrv mailbox undelete %s"), config.FormatDuration(m.keep), m.local)))
+		fmt.Fprintln(p.W, p.Faint(p.Command(fmt.Sprintf(m.lang.Pick("It can be brought back for %s: mailsrv mailbox undelete %s", "%s の間は復元できます: mailsrv mailbox undelete %s"), config.FormatDuration(m.keep), m.local))))
 	}
 	if m.running && !m.quiet {
 		p.Line(0, p.Faint(m.lang.Pick("A session that is open now still lists it, and is told that it is gone.", "現在接続中のセッションには一覧に残り、取り出そうとすると削除済みと通知されます。")))

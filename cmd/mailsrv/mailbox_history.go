@@ -199,7 +199,7 @@ func (h *historyRun) undelete(ctx context.Context, args []string) error {
 		p := h.printer()
 		p.Kept(hist, keep)
 		if len(hist.Kept) > 0 {
-			p.Line(0, fmt.Sprintf(h.lang.Pick("Bring one back: mailsrv mailbox undelete %s NUMBER. All: --all.", "1 通を復元: mailsrv mailbox undelete %s 番号。すべて復元: --all。"), args[0]))
+			fmt.Fprintln(p.W, p.Command(fmt.Sprintf(h.lang.Pick("Bring one back: mailsrv mailbox undelete %s NUMBER. All: --all.", "1 通を復元: mailsrv mailbox undelete %s 番号。すべて復元: --all。"), args[0])))
 		}
 		return nil
 	}

@@ -205,7 +205,7 @@ func (p *Printer) verbatim(indent int, s string) {
 }
 
 // ownName is where a command starts this program.
-var ownName = regexp.MustCompile(`(^|\bsudo |&& |\| |; )mailsrv( |$)`)
+var ownName = regexp.MustCompile(`(^|\bsudo |&& |\| |; |: )mailsrv( |$)`)
 
 // Command is a command line as it works for the reader: with this program by the
 // name it was started by.
