@@ -93,7 +93,7 @@ func (s *Server) queueOptions(st *state) queue.Options {
 		Hostname:     st.cfg.Hostname,
 		Retry:        queue.Retry(st.cfg.Retry),
 		Log:          s.log,
-		Lang:         func(string) codes.Lang { return s.lang },
+		Lang:         s.langOf,
 		Destination:  st.client.Destination,
 		Courier:      func(d deliver.Destination) queue.Courier { return st.client.Courier(d) },
 		Post:         s.post,
@@ -128,6 +128,32 @@ func (s *Server) smtpAddrs() (out []netip.AddrPort) {
 		}
 	}
 	return out
+}
+
+// langOf is the language in which this server writes to an address: that of the
+// account, or of the first one that its mail goes to and that has one, else the
+// configuration's, which those elsewhere get, too.
+func (s *Server) langOf(address string) codes.Lang {
+	name, domain, _ := account.SplitAddress(address)
+	accounts := s.accounts()
+	if d, err := config.ParseDomain(domain); err == nil && slices.Contains(accounts.Domains(), d) {
+		var all []account.Account
+		if a, err := accounts.Lookup(name, d); err == nil {
+			all = append(all, a)
+		}
+		if route, err := accounts.Resolve(name, d); err == nil {
+			all = append(all, route.Boxes...)
+		}
+		for _, a := range all {
+			if lang, ok := codes.ParseLang(a.Lang); ok {
+				return lang
+			}
+		}
+	}
+	if lang, ok := codes.ParseLang(s.cfg().Lang); ok {
+		return lang
+	}
+	return s.lang
 }
 
 // post takes in a notice for a sender.

@@ -338,3 +338,42 @@ func TestStopAndStartAgain(t *testing.T) {
 		t.Errorf("delivered %d times", n)
 	}
 }
+
+// The language of a notice: that of the account, of the one behind an alias,
+// else the configuration's, else the one the server was started with.
+func TestLanguageOfNotices(t *testing.T) {
+	c := outConfig(t, "127.0.0.1:1")
+	r := start(t, c, nil)
+	files := r.accounts()
+	for _, err := range []error{
+		func() error { _, err := files.Add("taro", "example.com", "correct horse battery"); return err }(),
+		func() error { _, err := files.Add("hanako", "example.com", "correct horse battery"); return err }(),
+		files.SetForward("sales", "example.com", []string{"hanako@example.com", "taro@example.com"}),
+		files.SetForward("away", "example.com", []string{"x@example.net"}),
+		files.SetLang("taro", "example.com", "ja"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want map[string]codes.Lang) {
+		t.Helper()
+		for to, lang := range want {
+			if got := r.langOf(to); got != lang {
+				t.Errorf("%s: %s, want %s", to, got, lang)
+			}
+		}
+	}
+	check(map[string]codes.Lang{"taro@example.com": "ja", "TARO@Example.com": "ja", "hanako@example.com": "en", "sales@example.com": "ja",
+		"away@example.com": "en", "nobody@example.com": "en", "a@example.net": "en", "": "en"})
+	changed := *c
+	changed.Lang = "ja"
+	if _, err := r.Reload(t.Context(), &changed); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]codes.Lang{"hanako@example.com": "ja", "a@example.net": "ja"})
+	if err := files.SetLang("hanako", "example.com", "en"); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]codes.Lang{"hanako@example.com": "en", "taro@example.com": "ja"})
+}

@@ -55,7 +55,7 @@ func (s *Server) warnFull(a account.Account, used, limit int64) {
 	m, err := s.store.Begin(id, []store.Box{boxOf(a)})
 	if err == nil {
 		defer m.Abort()
-		if _, err = m.Write([]byte(fullMessage(s.lang, s.cfg().Hostname, id, a, used, limit, time.Now()))); err == nil {
+		if _, err = m.Write([]byte(fullMessage(s.langOf(a.Address()), s.cfg().Hostname, id, a, used, limit, time.Now()))); err == nil {
 			err = m.Commit()
 		}
 	}

@@ -44,7 +44,7 @@ type Server struct {
 	version string
 	log     *slog.Logger
 	dataDir string
-	lang    codes.Lang // of notices to senders
+	lang    codes.Lang // of notices, where the configuration names none
 	started time.Time
 	user    *privilege.User
 	lock    *store.Lock
@@ -110,7 +110,7 @@ func (e *UserError) Unwrap() error { return e.Err }
 // *store.LockedError when another server has it, *CertError when the
 // certificate is unusable, *PasswordError when the password for a smart host
 // cannot be read, and *UserError when the configuration names a user that the
-// server cannot become. lang is that of notices to senders. Without an error,
+// server cannot become. lang is that of notices where cfg names none. Without an error,
 // Close or Run ends the server.
 func New(cfg *config.Config, version string, lang codes.Lang, log *slog.Logger) (*Server, error) {
 	user, err := privilege.Begin(cfg.User, cfg.DataDir)

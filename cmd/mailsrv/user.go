@@ -87,7 +87,7 @@ local domain; the account may exist already.`,
 		RunE:  with(func(args []string) error { return u.remove(args[0]) }),
 	}
 	remove.Flags().BoolVar(&u.mail, "mail", false, "delete its mail too")
-	cmd.AddCommand(add, passwd, remove, u.forwardCommand(with), u.quotaCommand(with),
+	cmd.AddCommand(add, passwd, remove, u.forwardCommand(with), u.quotaCommand(with), u.langCommand(with),
 		&cobra.Command{
 			Use:   "list",
 			Short: "List all accounts and where forwards lead",
@@ -279,12 +279,13 @@ type listed struct {
 	Mailbox bool      `json:"mailbox"`
 	Forward []string  `json:"forward,omitempty"`
 	Keep    bool      `json:"keep,omitempty"`
+	Lang    string    `json:"lang,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
 func listedOf(a account.Account) listed {
-	return listed{a.Address(), a.Mailbox, a.Forward, a.Keep, a.Created, a.Expires}
+	return listed{a.Address(), a.Mailbox, a.Forward, a.Keep, a.Lang, a.Created, a.Expires}
 }
 
 func (u *user) list() error {
@@ -395,6 +396,7 @@ func (u *user) show(arg string) error {
 	if doc.Mailbox != "" {
 		row("mailbox", "メールボックス", doc.Mailbox)
 		row("quota", "容量", u.filled(a, doc.Octets, doc.Quota))
+		row("language", "通知の言語", u.language(a))
 		row("mail", "メール", fmt.Sprintf(u.lang.Pick("%d messages, %d octets", "%d 通、%d オクテット"), doc.Messages, doc.Octets))
 		if doc.Kept.Messages > 0 {
 			row("deleted", "削除済み", fmt.Sprintf(u.lang.Pick("%d messages, %d octets, kept for %s: mailsrv mailbox undelete", "%d 通、%d オクテット、%s の間保存: mailsrv mailbox undelete"), doc.Kept.Messages, doc.Kept.Octets, config.FormatDuration(u.cfg.Mailbox.KeepDeleted)))

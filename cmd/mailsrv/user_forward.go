@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,6 +55,69 @@ mail is put off.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: with(func(args []string) error { return u.quota(args[0], args[1:]) }),
 	}
+}
+
+func (u *user) langCommand(with runner) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lang NAME[@DOMAIN] [en|ja|default]",
+		Short: "Show or set in which language the server writes to an account",
+		Long: `Show or set in which language the server writes to an account when its mail does
+not arrive, is late, or its mailbox fills up: "en", "ja", or "default" for what
+the configuration says (lang). An address without a setting of its own has that
+of the account its mail goes to.`,
+		Example: `  mailsrv user lang taro ja`,
+		Args:    cobra.RangeArgs(1, 2),
+		RunE:    with(func(args []string) error { return u.writtenTo(args[0], args[1:]) }),
+	}
+}
+
+// writtenTo shows or sets the language of notices to an account.
+func (u *user) writtenTo(arg string, to []string) error {
+	name, domain := u.address(arg)
+	address := name + "@" + domain
+	if len(to) == 1 {
+		lang := to[0]
+		switch lang {
+		case "en", "ja":
+		case "default":
+			lang = ""
+		default:
+			return usagef("user lang %s: %q must be en, ja or default", arg, lang)
+		}
+		if err := u.accounts.SetLang(name, domain, lang); err != nil {
+			return refused(address, err)
+		}
+	}
+	a, err := u.accounts.Lookup(name, domain)
+	if err != nil {
+		return refused(address, err)
+	}
+	if u.json {
+		return report.JSON(u.stdout, struct {
+			Address string `json:"address"`
+			Lang    string `json:"lang"` // empty: that of the system
+			Own     bool   `json:"own"`  // not the configuration's
+		}{address, cmp.Or(a.Lang, u.cfg.Lang), a.Lang != ""}, true)
+	}
+	fmt.Fprintln(u.stdout, address+": "+u.language(a))
+	return nil
+}
+
+// language says in which language an account is written to, and who says so.
+func (u *user) language(a account.Account) string {
+	pick := u.lang.Pick
+	by := "lang"
+	if a.Lang != "" {
+		by = pick("set for this account", "このアカウントの設定")
+	}
+	name := pick("that of the server's system", "サーバーのシステムの言語")
+	switch cmp.Or(a.Lang, u.cfg.Lang) {
+	case "en":
+		name = pick("English", "英語")
+	case "ja":
+		name = pick("Japanese", "日本語")
+	}
+	return fmt.Sprintf(pick("%s (%s)", "%s（%s）"), name, by)
 }
 
 func (u *user) forward(arg string, targets []string) error {

@@ -27,6 +27,7 @@ type Account struct {
 	Forward []string  `json:"forward,omitempty"` // full addresses, here or elsewhere
 	Keep    bool      `json:"keep,omitempty"`    // of a mailbox that is forwarded: a copy stays
 	Quota   int64     `json:"quota,omitempty"`   // octets; 0: what the configuration says, Unlimited: none
+	Lang    string    `json:"lang,omitempty"`    // of what this server writes to it: "en", "ja", or empty: the configuration's
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 }

@@ -155,6 +155,15 @@ func (d *Files) SetQuota(name, domain string, quota int64) error {
 	})
 }
 
+// SetLang says in which language this server writes to an address, "en" or
+// "ja"; empty is what the configuration says.
+func (d *Files) SetLang(name, domain, lang string) error {
+	return d.update(name, domain, func(e *entry) error {
+		e.Lang = lang
+		return nil
+	})
+}
+
 // SetForward makes an address one that leads to targets, or changes where it
 // leads. An account with a mailbox is not made into one: ErrExists.
 func (d *Files) SetForward(name, domain string, targets []string) error {

@@ -19,6 +19,7 @@ type record struct {
 	Forward  []string       `toml:"forward,omitempty"`
 	Keep     bool           `toml:"keep,omitempty"`
 	Quota    int64          `toml:"quota,omitempty"` // octets, -1: unlimited
+	Lang     string         `toml:"lang,omitempty"`
 	Password *passwordTable `toml:"password,omitempty"`
 }
 
@@ -39,7 +40,7 @@ type entry struct {
 }
 
 func encode(e entry) []byte {
-	r := record{Created: e.Created.UTC().Truncate(time.Second), Forward: e.Forward, Keep: e.Keep, Quota: e.Quota}
+	r := record{Created: e.Created.UTC().Truncate(time.Second), Forward: e.Forward, Keep: e.Keep, Quota: e.Quota, Lang: e.Lang}
 	if !e.Expires.IsZero() {
 		t := e.Expires.UTC()
 		r.Expires = &t
@@ -86,7 +87,7 @@ func decode(data []byte) (entry, error) {
 	if err := toml.Unmarshal(data, &r); err != nil {
 		return entry{}, err
 	}
-	e := entry{Account: Account{Mailbox: r.Password != nil, Created: r.Created, Forward: r.Forward, Keep: r.Keep, Quota: r.Quota}}
+	e := entry{Account: Account{Mailbox: r.Password != nil, Created: r.Created, Forward: r.Forward, Keep: r.Keep, Quota: r.Quota, Lang: r.Lang}}
 	if r.Expires != nil {
 		e.Expires = *r.Expires
 	}
@@ -97,6 +98,8 @@ func decode(data []byte) (entry, error) {
 		return entry{}, errors.New("keep without a mailbox and a forward")
 	case r.Quota < Unlimited || r.Quota != 0 && p == nil:
 		return entry{}, fmt.Errorf("quota = %d: octets, -1 for no limit, and only with a mailbox", r.Quota)
+	case r.Lang != "" && r.Lang != "en" && r.Lang != "ja":
+		return entry{}, fmt.Errorf("lang = %q: must be \"en\" or \"ja\"", r.Lang)
 	case p != nil:
 		if p.Scheme != scheme {
 			return entry{}, fmt.Errorf("password scheme %q is not %s", p.Scheme, scheme)

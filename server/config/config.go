@@ -34,6 +34,7 @@ type Config struct {
 	DataDir  string   // absolute or relative to the working directory
 	Domains  []string // local domains in lower case, "[192.0.2.1]" for an address literal; the first is the main one
 	Added    []string `json:",omitempty"` // those of Domains that come from mailsrv domain add
+	Lang     string   // of what this server writes to users: "en", "ja", or empty: that of the system
 	User     string   // who the server becomes once its ports are open; empty: nobody else (Unix)
 	Listen   []Listener
 	Web      []Listener // the same for HTTP, which takes no mail

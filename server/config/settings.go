@@ -55,6 +55,7 @@ var settings = append([]setting{
 	{key: "data_dir", set: path(func(c *Config) *string { return &c.DataDir })},
 	{key: "domains", item: addDomain},
 	{key: "user", set: setUser},
+	{key: "lang", set: func(c *Config, v value) fault { return oneOf(&c.Lang, "en", "ja", "")(v) }},
 
 	{key: "listen.smtp", item: listen(SMTP)},
 	{key: "listen.submission", item: listen(Submission)},

@@ -22,6 +22,7 @@ func (c *Config) TOML() string {
 		fmt.Fprintf(&b, "# and, by mailsrv domain add: %s\n", strings.Join(c.Added, ", "))
 	}
 	line("user", tomlString(c.User))
+	line("lang", tomlString(c.Lang))
 	table("listen")
 	for _, service := range []string{SMTP, Submission, Submissions, POP3, POP3S, Web} {
 		var addrs []string
@@ -154,6 +155,10 @@ domains = ["example.com"]
 
 # Started as root (for ports below 1024), the server becomes this user.
 user = ""
+
+# Language of bounces and warnings to users: "en" or "ja"; empty: that of the
+# system. "mailsrv user lang" sets it for one account.
+lang = ""
 
 [listen]                        # "ADDRESS:PORT", ":PORT" for all addresses, several as a list
 smtp = ":25"                    # mail from other servers

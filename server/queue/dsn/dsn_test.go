@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -348,4 +349,59 @@ func FuzzOriginal(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// The language changes what people read and nothing else; the mail is 7-bit,
+// encoded as MIME says.
+func TestLanguagesDifferInWordsAlone(t *testing.T) {
+	type parts3 struct {
+		text, status, returned string
+	}
+	read := func(lang codes.Lang, action Action) (m parts3) {
+		raw := write(t, report(lang, action, unknown, refused))
+		if !isASCII(raw) {
+			t.Errorf("%s: not 7-bit", lang)
+		}
+		msg, err := mail.ReadMessage(strings.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := new(mime.WordDecoder).DecodeHeader(msg.Header.Get("Subject")); err != nil {
+			t.Errorf("%s: Subject: %v", lang, err)
+		}
+		_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := multipart.NewReader(msg.Body, params["boundary"])
+		for _, to := range []*string{&m.text, &m.status, &m.returned} {
+			p, err := parts.NextRawPart()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Header.Get("Content-Transfer-Encoding") == "base64" {
+				if b, err = base64.StdEncoding.DecodeString(strings.ReplaceAll(string(b), "\r\n", "")); err != nil {
+					t.Errorf("%s: %v", lang, err)
+				}
+			}
+			*to = string(b)
+		}
+		return m
+	}
+	for _, action := range []Action{Failed, Delayed} {
+		en, ja := read(codes.English, action), read(codes.Japanese, action)
+		if diff := cmp.Diff(en.status, ja.status); diff != "" {
+			t.Errorf("%s: what programs read differs (-en +ja):\n%s", action, diff)
+		}
+		if diff := cmp.Diff(en.returned, ja.returned); diff != "" {
+			t.Errorf("%s: the message differs (-en +ja):\n%s", action, diff)
+		}
+		if !utf8.ValidString(ja.text) || !strings.Contains(ja.text, "メール") || strings.Contains(en.text, "メール") {
+			t.Errorf("%s: %q and %q", action, en.text, ja.text)
+		}
+	}
 }
