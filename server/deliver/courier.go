@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
+	"slices"
 )
 
 // A connection is given up after this many messages: some hosts count.
@@ -60,16 +62,16 @@ type round struct {
 	results []Result
 	pending []int // recipients for whom another host may know better
 	reached bool  // a host has got MAIL
-	tried   int   // addresses
+	skip    []target
+	tried   int // addresses
 }
 
 func (r *round) run(ctx context.Context) {
 	k := r.k
-	var kept target
 	if k.s != nil {
-		kept = target{k.s.at.host, k.s.at.addr}
-		if !r.offer(ctx) {
-			kept = target{} // it was closed: worth a new connection
+		kept := target{k.s.at.host, k.s.at.addr}
+		if r.offer(ctx) { // else it was closed: worth a new connection
+			r.skip = append(r.skip, kept)
 		}
 	}
 	if len(r.pending) == 0 || ctx.Err() != nil {
@@ -92,31 +94,34 @@ func (r *round) run(ctx context.Context) {
 			}
 			return
 		}
-		for _, t := range targets {
+		for i, t := range targets {
 			if r.tried == maxAddrs || len(r.pending) == 0 || ctx.Err() != nil {
 				r.cancelled(ctx)
 				return
 			}
-			if t == kept {
+			if slices.Contains(r.skip, t) {
 				continue
 			}
 			r.tried++
-			r.host(ctx, t)
+			r.host(ctx, t, otherFamily(t, targets[i+1:]))
 		}
 	}
 	r.cancelled(ctx)
 }
 
 // host tries one address.
-func (r *round) host(ctx context.Context, t target) {
+func (r *round) host(ctx context.Context, t target, other netip.AddrPort) {
 	for {
 		r.k.Close()
-		s, fault := r.k.c.open(ctx, t, r.k.dest.Smart)
+		s, fault := r.k.c.open(ctx, t, other, r.k.dest.Smart)
 		if fault != nil {
 			r.unreachable(*fault)
 			return
 		}
 		r.k.s = s
+		if s.at.addr != t.addr {
+			r.skip = append(r.skip, target{t.name, s.at.addr})
+		}
 		// A host that ends the session after so many recipients gets the rest
 		// over a new one.
 		if left := len(r.pending); r.offer(ctx) || len(r.pending) == left || ctx.Err() != nil {

@@ -16,7 +16,8 @@
 // reached, or that says 4xx, sends a recipient on to the next host; 5xx is
 // final. IPv4 addresses are tried before IPv6 ones: a small server's IPv6
 // address rarely has the reverse DNS that big providers refuse mail without,
-// and that refusal would be final.
+// and that refusal would be final. Where IPv4 does not answer within seconds
+// IPv6 is tried beside it.
 //
 // TLS with MX hosts is opportunistic: it is used when offered, without a
 // check of the certificate, and when the handshake fails the message goes over
@@ -81,6 +82,7 @@ type Timeouts struct {
 	Lookup   time.Duration // one DNS question
 	Slot     time.Duration // for one of Config.PerHost connections to be free
 	Connect  time.Duration // TCP, and TLS handshakes
+	Family   time.Duration // the head start of a host's first address family over the other
 	Greeting time.Duration // 4.5.3.2.1
 	Command  time.Duration // EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET: 4.5.3.2.2, 4.5.3.2.3
 	Data     time.Duration // the reply to DATA: 4.5.3.2.4
@@ -97,6 +99,7 @@ func (t Timeouts) orDefault() Timeouts {
 		{&t.Lookup, 30 * time.Second},
 		{&t.Slot, time.Minute},
 		{&t.Connect, 30 * time.Second},
+		{&t.Family, 4 * time.Second},
 		{&t.Greeting, 5 * time.Minute},
 		{&t.Command, 5 * time.Minute},
 		{&t.Data, 2 * time.Minute},

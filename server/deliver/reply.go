@@ -11,12 +11,15 @@ import (
 )
 
 // Bounds of a reply. RFC 5321 4.5.3.1.5 allows 512 octets a line; some hosts
-// write more. What goes beyond maxReplyLine is dropped, beyond maxReplyLines
-// the host is taken for broken.
+// write more. Of lines beyond maxReplyLine, and of more than maxReplyLines, the
+// rest is read and dropped: to take a long "250" after the final dot for a
+// failure would send the message again and again. Beyond maxReply octets the
+// host is taken for broken.
 const (
 	maxReplyLine  = 1000
 	maxReplyLines = 200
 	maxReplyText  = 1000
+	maxReply      = 4 << 20
 )
 
 // reply is an SMTP reply. Texts are printable and free of line ends.
@@ -32,11 +35,8 @@ var errNoReply = errors.New("the answer is no SMTP reply")
 // errNoReply.
 func readReply(r *bufio.Reader) (reply, error) {
 	var out reply
-	for n := 0; ; n++ {
-		if n == maxReplyLines {
-			return reply{}, fmt.Errorf("%w: it has more than %d lines", errNoReply, maxReplyLines)
-		}
-		line, err := readLine(r)
+	for left := maxReply; ; {
+		line, err := readLine(r, &left)
 		if err != nil {
 			return reply{}, err
 		}
@@ -48,23 +48,26 @@ func readReply(r *bufio.Reader) (reply, error) {
 		if out.enhanced == "" {
 			out.enhanced = enhanced
 		}
-		out.code, out.lines = code, append(out.lines, rest)
+		if out.code = code; len(out.lines) < maxReplyLines {
+			out.lines = append(out.lines, rest)
+		}
 		if !more {
 			return out, nil
 		}
 	}
 }
 
-// readLine reads a line without its end; of a long one only the beginning.
-func readLine(r *bufio.Reader) (string, error) {
+// readLine reads a line without its end; of a long one only the beginning. left
+// is how many octets the reply may still have.
+func readLine(r *bufio.Reader, left *int) (string, error) {
 	var line []byte
-	for total := 0; ; {
+	for {
 		part, err := r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return "", err
 		}
-		if total += len(part); total > 100*maxReplyLine {
-			return "", fmt.Errorf("%w: a line without end", errNoReply)
+		if *left -= len(part); *left < 0 {
+			return "", fmt.Errorf("%w: it has no end", errNoReply)
 		}
 		line = append(line, part[:min(len(part), maxReplyLine-len(line))]...)
 		if err == nil {
@@ -157,6 +160,18 @@ func (r reply) String() string {
 }
 
 func (r reply) ok() bool { return r.code/100 == 2 }
+
+// tooMany tells whether the host wants fewer recipients at once (RFC 5321
+// 4.5.3.1.10, which some older hosts say with 552).
+func (r reply) tooMany() bool {
+	switch r.code {
+	case 452:
+		return r.enhanced == "" || r.enhanced == "4.5.3"
+	case 552:
+		return r.enhanced == "5.5.3"
+	}
+	return false
+}
 
 // outcome of a reply that is not positive.
 func (r reply) outcome() Outcome {

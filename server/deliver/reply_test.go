@@ -41,7 +41,7 @@ func TestEnhanced(t *testing.T) {
 }
 
 func TestReadReplyRefuses(t *testing.T) {
-	for _, in := range []string{"hello\r\n", "25\r\n", "2500 x\r\n", "250_x\r\n", "150 x\r\n", "650 x\r\n", "\r\n", "+OK\r\n", strings.Repeat("250-x\r\n", 300), "250 " + strings.Repeat("x", 1<<20)} {
+	for _, in := range []string{"hello\r\n", "25\r\n", "2500 x\r\n", "250_x\r\n", "150 x\r\n", "650 x\r\n", "\r\n", "+OK\r\n", strings.Repeat("250-x\r\n", 1<<20), "250 " + strings.Repeat("x", 5<<20)} {
 		if _, err := readReply(bufio.NewReader(strings.NewReader(in))); !errors.Is(err, errNoReply) {
 			t.Errorf("%.20q: %v", in, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -31,11 +32,15 @@ type session struct {
 
 // open connects to t and gets as far as a host that takes MAIL. Where TLS
 // fails that nobody demands, it connects again without.
-func (c *Client) open(ctx context.Context, t target, smart *SmartHost) (*session, *Result) {
-	s, fault := c.connect(ctx, t, smart, true)
+//
+// other is an address of the same host in the other family, if there is one: it
+// is used when t's does not answer soon.
+func (c *Client) open(ctx context.Context, t target, other netip.AddrPort, smart *SmartHost) (*session, *Result) {
+	s, fault := c.connect(ctx, t, other, smart, true)
 	if fault != nil && fault.retryPlain {
 		tlsFault := fault.result.Text
-		if s, fault = c.connect(ctx, t, smart, false); s != nil {
+		t.addr = fault.result.Addr // the one that answered
+		if s, fault = c.connect(ctx, t, netip.AddrPort{}, smart, false); s != nil {
 			s.at.tlsFault = tlsFault
 		}
 	}
@@ -51,7 +56,7 @@ type openFault struct {
 	retryPlain bool
 }
 
-func (c *Client) connect(ctx context.Context, t target, smart *SmartHost, useTLS bool) (_ *session, fault *openFault) {
+func (c *Client) connect(ctx context.Context, t target, other netip.AddrPort, smart *SmartHost, useTLS bool) (_ *session, fault *openFault) {
 	var err error
 	s := &session{c: c, smart: smart, at: at{host: t.name, addr: t.addr}, free: func() {}}
 	if smart == nil { // the queue has one destination per smart host
@@ -62,9 +67,7 @@ func (c *Client) connect(ctx context.Context, t target, smart *SmartHost, useTLS
 			return nil, &openFault{result: s.at.crowded(ctx)}
 		}
 	}
-	dctx, cancel := context.WithTimeout(ctx, c.Timeouts.Connect)
-	nc, err := c.Dial(dctx, "tcp", t.addr.String())
-	cancel()
+	nc, err := s.dial(ctx, other)
 	if err != nil {
 		s.free()
 		if ctx.Err() != nil {
@@ -233,7 +236,8 @@ func (s *session) startTLS() *openFault {
 		return &openFault{result: s.at.tlsFailed(err), retryPlain: !must}
 	}
 	if r := s.hello(); r != nil {
-		return &openFault{result: *r}
+		// With TLS 1.3 a host that does not like the handshake says so only now.
+		return &openFault{result: *r, retryPlain: !must && r.Code == 0 && r.Cause != causeLoop}
 	}
 	return nil
 }

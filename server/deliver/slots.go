@@ -18,6 +18,14 @@ type slot struct {
 	open  chan struct{} // holds one element for each connection
 }
 
+// try takes a connection if one is free.
+func (s *slots) try(a netip.Addr, most int) (free func(), ok bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	free, err := s.take(ctx, a, most)
+	return free, err == nil
+}
+
 // take waits for a connection to be free. free gives it back.
 func (s *slots) take(ctx context.Context, a netip.Addr, most int) (free func(), err error) {
 	s.mu.Lock()
@@ -37,6 +45,11 @@ func (s *slots) take(ctx context.Context, a netip.Addr, most int) (free func(), 
 		if one.users--; one.users == 0 {
 			delete(s.used, a)
 		}
+	}
+	select {
+	case one.open <- struct{}{}:
+		return sync.OnceFunc(func() { <-one.open; leave() }), nil
+	default:
 	}
 	select {
 	case one.open <- struct{}{}:

@@ -33,6 +33,8 @@ func TestTLSFails(t *testing.T) {
 	cert, _ := sinktest.Cert(t, "mx.example.jp")
 	old := cert.Clone()
 	old.CipherSuites, old.MaxVersion = []uint16{0x1234}, tls.VersionTLS12
+	picky := cert.Clone()
+	picky.ClientAuth = tls.RequireAnyClientCert
 	for name, cfg := range map[string]sinktest.Config{
 		"refused": {TLS: cert, Script: func(_ *sinktest.Session, verb, _ string) string {
 			if verb == "STARTTLS" {
@@ -46,7 +48,8 @@ func TestTLSFails(t *testing.T) {
 			}
 			return ""
 		}},
-		"no common cipher": {TLS: old},
+		"no common cipher":      {TLS: old},
+		"wants our certificate": {TLS: picky},
 		"no TLS behind it": {TLS: cert, Script: func(_ *sinktest.Session, verb, _ string) string {
 			if verb == "STARTTLS" {
 				return "CLOSE 220 Go ahead"

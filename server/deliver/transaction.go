@@ -124,8 +124,20 @@ func (t *transaction) run(text io.ReadSeeker) error {
 		switch {
 		case reply.ok():
 			t.accepted = append(t.accepted, r.i)
-		case reply.code == 452 && len(t.accepted) > 0 && (reply.enhanced == "" || reply.enhanced == "4.5.3"):
-			t.later = append(t.later, r.i) // RFC 5321 4.5.3.1.10
+		case reply.code == 421: // the host ends the session; nobody else gets a reply
+			t.drop()
+			res := t.at.replied("RCPT", reply)
+			for _, rest := range t.rcpts[n:] {
+				t.done(rest.i, res)
+			}
+			for _, i := range t.later {
+				t.done(i, res)
+			}
+			t.later = nil
+			t.finish(res)
+			return nil
+		case len(t.accepted) > 0 && reply.tooMany():
+			t.later = append(t.later, r.i)
 		default:
 			t.refused("RCPT", reply, []rcpt{r})
 		}
@@ -147,7 +159,7 @@ func (t *transaction) run(text io.ReadSeeker) error {
 		return t.lost("DATA", "while sending DATA", err, len(t.rcpts))
 	case data.code != 354:
 		t.finish(t.at.replied("DATA", data))
-		if data.ok() {
+		if data.ok() || data.code == 421 {
 			t.drop() // 2xx here: the two sides have lost each other
 		}
 		return nil
@@ -264,6 +276,9 @@ func (t *transaction) lost(command, doing string, err error, n int) error {
 // refused hands a reply to recipients. 421 ends the session.
 func (t *transaction) refused(command string, reply reply, to []rcpt) {
 	r := t.at.replied(command, reply)
+	if reply.code == 421 {
+		t.drop()
+	}
 	if t.smart != nil && (reply.code == 530 || reply.code == 535) {
 		// Ours to mend: the smart host wants a login.
 		r.Outcome, r.Cause = Deferred, causeAuthNeeded
