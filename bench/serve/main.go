@@ -158,8 +158,9 @@ func count(dir string) int {
 }
 
 // takeAway moves the messages out of a Maildir, as their owner would. They are
-// not deleted: for half a minute after that ext4 looks at each inode that has
-// become free before it makes a file, which the next round would pay for.
+// not deleted: for minutes after that an ext4 without a journal looks at each
+// inode that has become free before it makes a file, which the next round would
+// pay for.
 func takeAway(dir string) {
 	to := filepath.Join(dir, "../../taken")
 	check(os.MkdirAll(to, 0o700))

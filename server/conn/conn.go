@@ -35,13 +35,15 @@ const maxDiscard = 1 << 20
 // Conn is one accepted connection. Its methods belong to the goroutine that
 // serves it.
 type Conn struct {
-	ID   string // names the session in log lines
-	R    *bufio.Reader
-	W    *bufio.Writer
-	raw  net.Conn // TCP
-	cur  net.Conn // raw, or TLS over it
-	tls  *tls.ConnectionState
-	idle time.Duration
+	ID     string // names the session in log lines
+	R      *bufio.Reader
+	W      *bufio.Writer
+	narrow *bufio.Reader // R as it was before Widen
+	src    io.Reader     // what R reads: cur, behind what refill holds back
+	raw    net.Conn      // TCP
+	cur    net.Conn      // raw, or TLS over it
+	tls    *tls.ConnectionState
+	idle   time.Duration
 
 	mu       sync.Mutex
 	waiting  bool // between commands: may be interrupted
@@ -49,12 +51,49 @@ type Conn struct {
 	stop     chan struct{} // closed when draining
 }
 
-// bufferSize keeps a thousand idle sessions small.
-const bufferSize = 4 << 10
+const (
+	bufferSize = 4 << 10  // keeps a thousand idle sessions small
+	wideSize   = 32 << 10 // for content: fewer system calls
+)
+
+var wide = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, wideSize) }}
+
+// Widen makes R another reader with a large buffer, until Narrow. What has been
+// read and not used yet is in it.
+func (c *Conn) Widen() {
+	if c.narrow == nil {
+		c.narrow = c.R
+		w, _ := wide.Get().(*bufio.Reader)
+		c.refill(w)
+	}
+}
+
+// Narrow undoes Widen, if need be.
+func (c *Conn) Narrow() {
+	if c.narrow != nil {
+		w := c.R
+		c.refill(c.narrow)
+		c.narrow = nil
+		w.Reset(nil)
+		wide.Put(w)
+	}
+}
+
+// refill makes r what is read from. What is held back for it may be more than
+// fits into it.
+func (c *Conn) refill(r *bufio.Reader) {
+	held := bytes.Clone(c.peek())
+	if len(held) > 0 {
+		c.src = io.MultiReader(bytes.NewReader(held), c.src)
+	}
+	c.R = r
+	r.Reset(c.src)
+	_, _ = r.Peek(min(len(held), r.Size())) // waits for nobody
+}
 
 // New wraps an accepted connection.
 func New(raw net.Conn, idle time.Duration) *Conn {
-	c := &Conn{ID: NewID(), raw: raw, cur: raw, idle: idle, stop: make(chan struct{})}
+	c := &Conn{ID: NewID(), raw: raw, cur: raw, src: raw, idle: idle, stop: make(chan struct{})}
 	c.R = bufio.NewReaderSize(raw, bufferSize)
 	c.W = bufio.NewWriterSize(writer{c}, bufferSize)
 	return c
@@ -139,7 +178,7 @@ func (c *Conn) ReadLine(how Line) ([]byte, error) {
 			return nil, err
 		}
 	}
-	line, err := c.line(how)
+	line, err := c.readLine(how)
 	c.mu.Lock()
 	c.waiting = false
 	if err != nil && c.draining && how.Between && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -165,7 +204,7 @@ func (c *Conn) await(between bool) error {
 	return c.cur.SetReadDeadline(time.Now().Add(c.idle))
 }
 
-func (c *Conn) line(how Line) ([]byte, error) {
+func (c *Conn) readLine(how Line) ([]byte, error) {
 	var line []byte
 	size, last := 0, byte(0)
 	for {
@@ -236,7 +275,7 @@ func (c *Conn) StartTLS(cfg *tls.Config) (discarded int, err error) {
 	}
 	state := t.ConnectionState()
 	c.mu.Lock()
-	c.cur, c.tls = t, &state
+	c.cur, c.src, c.tls = t, t, &state
 	c.mu.Unlock()
 	c.R.Reset(t)
 	c.W.Reset(writer{c})

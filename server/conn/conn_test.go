@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -169,5 +171,42 @@ func TestNetwork(t *testing.T) {
 		if got := network(netip.MustParseAddr(in)); got.String() != want {
 			t.Errorf("network(%s) = %s, want %s", in, got, want)
 		}
+	}
+}
+
+// However often the buffer is exchanged, no octet is lost or doubled.
+func TestWidenAndNarrow(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := make([]byte, 40*wideSize)
+	for i := range want {
+		want[i] = byte(rng.Uint32())
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := here.Write(want)
+		sent <- errors.Join(err, here.Close())
+	}()
+	c := New(there, 10*time.Second)
+	var got []byte
+	for {
+		if rng.IntN(2) == 0 {
+			c.Widen()
+		} else {
+			c.Narrow()
+		}
+		b := make([]byte, rng.IntN(2*bufferSize))
+		n, err := c.R.Read(b)
+		got = append(got, b[:n]...)
+		if err != nil {
+			if err != io.EOF {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if err := <-sent; err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d octets of %d came, or others; %v", len(got), len(want), err)
 	}
 }

@@ -80,6 +80,10 @@ func parseBDAT(arg string) (size int64, last, ok bool) {
 
 // chunk reads n octets of the message.
 func (in *intake) chunk(n int64) error {
+	if n > wideFrom {
+		in.s.c.Widen()
+		defer in.s.c.Narrow()
+	}
 	r := in.s.c.R
 	in.extended = in.taken - blockSize // the next octets get their own time
 	for n > 0 {

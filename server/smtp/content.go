@@ -23,6 +23,9 @@ const (
 	// hold a connection for days with one octet now and then.
 	blockSize = 32 << 10
 	minRate   = 1 << 10 // octets per second
+
+	// wideFrom is from where on a message is worth a large buffer.
+	wideFrom = 8 << 10
 )
 
 var (
@@ -160,8 +163,7 @@ type dataReader struct {
 // next returns the next octets of the message, valid until the next call. end
 // comes without octets. l knows the lines up to here.
 func (d *dataReader) next(l *lines) (part []byte, end bool, err error) {
-	d.discard(d.held)
-	d.held = 0
+	d.release()
 	b, err := peek(d.r, 1)
 	if err != nil {
 		return nil, false, err
@@ -216,6 +218,12 @@ func peek(r *bufio.Reader, n int) ([]byte, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return b, err
+}
+
+// release gives up what next has returned.
+func (d *dataReader) release() {
+	d.discard(d.held)
+	d.held = 0
 }
 
 func (d *dataReader) discard(n int) {

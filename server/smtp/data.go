@@ -68,6 +68,7 @@ func (s *session) data() {
 
 // data reads to the end of the message.
 func (in *intake) data() error {
+	defer in.s.c.Narrow()
 	r := &dataReader{r: in.s.c.R}
 	for {
 		in.taken = r.taken
@@ -80,6 +81,11 @@ func (in *intake) data() error {
 		}
 		if err := in.take(part); err != nil {
 			return err
+		}
+		if in.total > wideFrom {
+			r.release()
+			in.s.c.Widen()
+			r.r = in.s.c.R
 		}
 	}
 }

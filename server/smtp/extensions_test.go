@@ -291,3 +291,39 @@ func TestEveryReplyHasItsEnhancedCode(t *testing.T) {
 		}
 	}
 }
+
+// Big messages and the commands between them, all in one go, by BDAT and by
+// DATA in turn: the large buffer for content gives back what it has read ahead.
+func TestBigMessagesInOneGo(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.Limits.MessageSize = 1 << 20 })
+	p := r.dial(t)
+	p.reply()
+	p.do("EHLO c")
+	var all strings.Builder
+	var want []string
+	for i := range 6 {
+		text := strings.Repeat(fmt.Sprintf("line %d\r\n", i), 20_000*i/3+1)
+		want = append(want, header+text)
+		all.WriteString("MAIL FROM:<a@example.net>\r\nRCPT TO:<taro@example.com>\r\n")
+		if half := len(text) / 2; i%2 == 0 {
+			fmt.Fprintf(&all, "BDAT %d\r\n%sBDAT %d LAST\r\n%s", half, text[:half], len(text)-half, text[half:])
+		} else {
+			all.WriteString("DATA\r\n" + text + ".\r\n")
+		}
+	}
+	all.WriteString("QUIT\r\n")
+	go func() { _, _ = p.Write([]byte(all.String())) }()
+	for got := ""; !strings.HasPrefix(got, "221 "); {
+		if got = p.reply(); got[0] > '3' {
+			t.Fatal(got)
+		}
+	}
+	for i, m := range r.backend.taken() {
+		if got := transactionID.ReplaceAllString(m.text, "ID"); got != want[i] {
+			t.Errorf("message %d: %d octets %.100q, want %d %.100q", i, len(got), got, len(want[i]), want[i])
+		}
+	}
+	if n := len(r.backend.taken()); n != len(want) {
+		t.Errorf("%d messages, want %d", n, len(want))
+	}
+}
