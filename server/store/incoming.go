@@ -14,11 +14,15 @@ import (
 	"mailsrv/server/store/journal"
 )
 
-// journalMax is how many octets a message may have to go through the journal.
-// A bigger one is not written twice: its own file is synced. Measured with
-// bench/serve, the journal is 1.1 to 2 times as fast for 24 KiB, both are even
-// for 48 KiB, and from 100 KiB on the file wins, except on a single connection.
-const journalMax = 48 << 10
+// A message may have so many octets to go through the journal. A bigger one is
+// not written twice: its own file is synced. Measured with bench/serve, the
+// journal is 1.1 to 2 times as fast for 24 KiB, both are even for 48 KiB, and
+// from 100 KiB on the file wins, except for a message that comes alone: there
+// the journal is 1.4 times as fast.
+const (
+	journalMax  = 48 << 10
+	journalLone = 256 << 10
+)
 
 // minRoom is the free space, in octets, below which no message is begun: each
 // needs a file, and the folders may have to grow.
@@ -59,6 +63,7 @@ func (s *Maildirs) Begin(id string, boxes []Box) (Incoming, error) {
 			return nil, err
 		}
 	}
+	s.coming.Add(1)
 	m := &incoming{s: s, boxes: boxes, name: s.names.next(id), buf: records.Get().(*[]byte)}
 	*m.buf = appendHead(append((*m.buf)[:0], make([]byte, journal.Headroom)...), m.name, boxes)
 	m.body = len(*m.buf)
@@ -76,7 +81,7 @@ func (s *Maildirs) final(box Box, name string, size int64) string {
 func (m *incoming) Write(p []byte) (int, error) {
 	m.size += int64(len(p))
 	if m.f == nil {
-		if m.size <= journalMax {
+		if m.size <= journalMax || m.size <= journalLone && m.s.coming.Load() == 1 {
 			*m.buf = append(*m.buf, p...)
 			return len(p), nil
 		}
@@ -140,9 +145,15 @@ func (m *incoming) Commit() error {
 		m.Abort()
 		return DiskError(err)
 	}
-	m.done = true
-	m.release()
+	m.end()
 	return nil
+}
+
+// end lets go of what the message has in memory.
+func (m *incoming) end() {
+	m.done = true
+	m.s.coming.Add(-1)
+	m.release()
 }
 
 // commitJournal has the message durable once, in the journal, and then makes
@@ -221,8 +232,7 @@ func (m *incoming) Abort() {
 	if m.done {
 		return
 	}
-	m.done = true
-	m.release()
+	m.end()
 	if m.f != nil {
 		_ = m.f.Close()
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailsrv/server/safeio"
@@ -32,6 +33,7 @@ type Maildirs struct {
 	syncs   dirSyncs
 	turns   chan struct{} // see New
 	made    sync.Map      // of Box: folders that are known to exist
+	coming  atomic.Int32  // messages that are being taken in
 
 	mu   sync.Mutex
 	open map[Box]*InUseError

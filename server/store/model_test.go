@@ -112,6 +112,11 @@ func (w *world) deliver() {
 	size := w.rng.IntN(2000)
 	if w.rng.IntN(8) == 0 {
 		size = journalMax + w.rng.IntN(50_000)
+		if w.rng.IntN(2) == 0 { // not alone: its file is synced
+			if other, err := w.s.Begin(fmt.Sprint("O", w.n), to); err == nil {
+				defer other.Abort()
+			}
+		}
 	}
 	first := fmt.Sprintf("Subject: %d", w.n)
 	body := first + "\r\n\r\n" + strings.Repeat("x", size) + "\r\n"
