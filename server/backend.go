@@ -9,6 +9,7 @@ import (
 
 	"mailsrv/server/account"
 	"mailsrv/server/address"
+	"mailsrv/server/config"
 	"mailsrv/server/policy"
 	"mailsrv/server/queue"
 	"mailsrv/server/quota"
@@ -24,6 +25,9 @@ type backend struct {
 	meter  *quota.Meter // nil: mailboxes have no limit
 	warn   func(a account.Account, used, limit int64)
 	log    *slog.Logger
+
+	// required makes a role address, postmaster or abuse, that leads nowhere.
+	required func(role, domain string) (ok bool, err error)
 }
 
 // Begin implements smtp.Backend.
@@ -67,6 +71,9 @@ func (t *transaction) Mail(from smtp.Sender) (address.Address, smtp.Reply) {
 func (t *transaction) Rcpt(to smtp.Recipient) (address.Address, smtp.Reply) {
 	t.request.Recipient = to.Address
 	d := t.policy.Recipient(t.request)
+	if d.Unknown && t.role(d.Recipient) {
+		d = t.policy.Recipient(t.request)
+	}
 	if d.Verdict != policy.Accept {
 		smtp.Refusals.Add(1, t.request.Listener, d.Rule)
 		t.log.Warn("recipient refused", "from", t.request.Sender.String(), "to", to.Address.String(), "rule", d.Rule, "why", d.Why(), "reply", d.Reply())
@@ -91,6 +98,22 @@ func (t *transaction) Rcpt(to smtp.Recipient) (address.Address, smtp.Reply) {
 		t.enqueue(d.Recipient, to, queue.Delivered)
 	}
 	return d.Recipient, reply(d)
+}
+
+// role tells whether an unknown address was one that every domain must have,
+// and is known now: mail for postmaster is taken wherever mail is (RFC 5321
+// 4.5.1), and that for abuse (RFC 2142).
+func (t *transaction) role(a address.Address) bool {
+	role := strings.ToLower(a.Local)
+	domain, err := config.ParseDomain(a.Domain)
+	if role != "postmaster" && role != "abuse" || err != nil {
+		return false
+	}
+	ok, err := t.required(role, domain)
+	if err != nil {
+		t.log.Error("required address cannot be made", "address", a.String(), "error", err)
+	}
+	return ok
 }
 
 // enqueue has the queue deliver to a recipient, or, when that is done here, tell

@@ -267,30 +267,38 @@ func (s *Server) FirstAccount() (a account.Account, password string, created boo
 		return account.Account{}, "", false, err
 	}
 	if len(all) > 0 {
-		return account.Account{}, "", false, s.required(all)
+		domain := s.accounts().Domains()[0]
+		_, err := s.required("postmaster", domain)
+		_, abuse := s.required("abuse", domain)
+		return account.Account{}, "", false, errors.Join(err, abuse)
 	}
 	password = account.GeneratePassword()
 	a, err = s.accounts().Add("postmaster", s.cfg().Domains[0], password)
 	return a, password, err == nil, err
 }
 
-func (s *Server) required(all []account.Account) error {
+// required makes a role address of a domain lead to its oldest account, or to
+// the oldest of all, if it leads nowhere. ok tells whether it leads somewhere.
+func (s *Server) required(role, domain string) (ok bool, err error) {
+	if _, err := s.accounts().Resolve(role, domain); !errors.Is(err, account.ErrNotFound) {
+		return err == nil, nil
+	}
+	all, damaged, err := s.accounts().List()
 	all = slices.DeleteFunc(all, func(a account.Account) bool { return !a.Mailbox || !a.Expires.IsZero() })
-	if len(all) == 0 {
-		return nil
+	if err != nil || len(damaged) > 0 || len(all) == 0 {
+		return false, err
 	}
-	oldest := slices.MinFunc(all, func(a, b account.Account) int { return a.Created.Compare(b.Created) })
-	for _, role := range []string{"postmaster", "abuse"} {
-		domain := s.accounts().Domains()[0]
-		if _, err := s.accounts().Resolve(role, domain); !errors.Is(err, account.ErrNotFound) {
-			continue
+	oldest := slices.MinFunc(all, func(a, b account.Account) int {
+		if here := a.Domain == domain; here != (b.Domain == domain) {
+			return map[bool]int{true: -1, false: 1}[here]
 		}
-		if err := s.accounts().SetForward(role, domain, []string{oldest.Address()}); err != nil {
-			return err
-		}
-		s.log.Info("required address made", "address", role+"@"+domain, "goes_to", oldest.Address())
+		return a.Created.Compare(b.Created)
+	})
+	if err := s.accounts().SetForward(role, domain, []string{oldest.Address()}); err != nil {
+		return false, err
 	}
-	return nil
+	s.log.Info("required address made", "address", role+"@"+domain, "goes_to", oldest.Address())
+	return true, nil
 }
 
 // Close ends a server that does not Run.
@@ -389,7 +397,7 @@ func (s *Server) handler(l config.Listener, st *state) conn.Handler {
 			Service: l.Service, Hostname: c.Hostname,
 			TLS: st.tls, ImplicitTLS: l.ImplicitTLS(), RequireTLS: c.Auth.RequireTLS,
 			Mechanisms: c.Auth.Mechanisms, Accounts: st.guard, Log: log,
-			Backend: &backend{policy: st.policy, store: s.store, queue: s.queue, meter: st.meter, warn: s.warnFull, log: log},
+			Backend: &backend{policy: st.policy, store: s.store, queue: s.queue, meter: st.meter, warn: s.warnFull, required: s.required, log: log},
 			Limits:  smtp.Limits{MessageSize: c.Limits.MessageSize, Recipients: c.Limits.Recipients, AuthFailures: c.Limits.AuthFailures, Idle: c.Limits.IdleTimeout},
 		}
 	}

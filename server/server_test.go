@@ -141,6 +141,42 @@ func (r *running) pop(t *testing.T, conn net.Conn, commands ...string) []string 
 	return out[2:]
 }
 
+// Mail for postmaster and abuse is taken in every domain, whoever was named for
+// it, and goes to somebody who is there.
+func TestRequiredAddresses(t *testing.T) {
+	c := testConfig(t, false)
+	c.Domains = []string{"example.com", "example.jp"}
+	accounts := account.Open(c.DataDir, c.Domains)
+	for _, a := range [][2]string{{"taro", "example.com"}, {"hanako", "example.jp"}} {
+		if _, err := accounts.Add(a[0], a[1], "correct horse battery"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := New(c, "test", codes.English, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	r := runAgain(t, s)
+	session := connect(t, r.addr(config.SMTP))
+	for _, step := range [][2]string{
+		{"", "220 "}, {"HELO c", "250 "}, {"MAIL FROM:<>", "250 2.1.0 "},
+		{"RCPT TO:<Postmaster>", "250 2.1.5 "}, {"RCPT TO:<POSTMASTER@example.jp>", "250 2.1.5 "}, {"RCPT TO:<abuse@example.JP>", "250 2.1.5 "},
+		{"RCPT TO:<webmaster@example.com>", "550 5.1.1 "}, {"RCPT TO:<postmaster@example.org>", "550 5.7.1 "},
+	} {
+		if got := session.do(step[0]); !strings.HasPrefix(got, step[1]) {
+			t.Errorf("%s: %s", step[0], got)
+		}
+	}
+	for address, want := range map[[2]string]string{{"postmaster", "example.com"}: "taro@example.com", {"postmaster", "example.jp"}: "hanako@example.jp", {"abuse", "example.jp"}: "hanako@example.jp"} {
+		if route, err := accounts.Resolve(address[0], address[1]); err != nil || len(route.Boxes) != 1 || route.Boxes[0].Address() != want {
+			t.Errorf("%s: %+v, %v; want %s", address, route, err, want)
+		}
+	}
+}
+
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)

@@ -59,6 +59,7 @@ type Decision struct {
 	Boxes     []account.Account // whose mailboxes take the message
 	Forwards  []account.Remote  // copies that go to other hosts, because a local address is forwarded there
 	Out       bool              // accepted, to be sent to another host
+	Unknown   bool              // refused, because the recipient is of a local domain and nobody's
 	Marks     []Trace           // what the message is to be marked with
 	Allowed   bool              // a rule spares it the rules and checks that follow
 }

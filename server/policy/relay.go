@@ -45,7 +45,9 @@ func recipientLocal(p *Policy, r *Request) (bool, string, *Decision) {
 		if strings.ContainsAny(to.Local, "%!@") {
 			why += "; addresses that ask to be passed on are never followed"
 		}
-		return true, why, noSuchUser(r)
+		d := noSuchUser(r)
+		d.Unknown = true
+		return true, why, d
 	case err != nil:
 		return true, err.Error(), accountFault(err)
 	}
