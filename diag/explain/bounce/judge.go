@@ -95,7 +95,9 @@ func quoteBefore(s string, i int) byte {
 // reply: the quote's end, qmail's and Postfix's remarks.
 func withoutTrailer(s string, open byte) string {
 	closing := map[byte]string{'<': ">", '[': "]", '(': ")", '\'': "'", '"': "\""}[open]
-	if i := strings.LastIndex(s, closing); closing != "" && i > 0 && unbalanced(s, string(open), closing) {
+	switch i := strings.LastIndex(s, closing); {
+	case closing == "" || i <= 0:
+	case unbalanced(s, string(open), closing), open == '\'' && i == len(s)-1: // one more of them is an apostrophe
 		s = s[:i]
 	}
 	for _, t := range []string{" Giving up on ", " I'm not going to try again", " (in reply to ", " ##"} {
@@ -148,14 +150,14 @@ func replyLines(text string) (words, command string) {
 	for i, line := range lines {
 		trimmed := strings.TrimSpace(line)
 		a, ok := findAnswer(trimmed)
-		if !ok || a.code[0] == '2' || a.status == "" && a.at > 0 && !sureReply(trimmed, a.at) {
+		if !ok || a.code[0] == '2' || a.status == "" && a.at > 0 && !sureReply(trimmed, a.at) && !codes.Refuses(trimmed[a.at+3:]) {
 			continue
 		}
 		out := trimmed
 		for _, more := range lines[i+1:] {
 			more = strings.TrimSpace(more)
-			if more == "" || len(out) > maxDiagnostic || strings.HasPrefix(more, "---") {
-				break
+			if more == "" || len(out) > maxDiagnostic || strings.HasPrefix(more, "---") || strings.HasPrefix(more, ">>>") || strings.Contains(more, "--> ") {
+				break // the dialogue goes on
 			}
 			out += " " + more
 		}
@@ -290,7 +292,7 @@ func (c *claim) lastResort(b *Bounce, first codes.ReasonMatch, said string, only
 // after turns "no such user" into "filtered" where the words were no answer to
 // RCPT: the server had accepted the recipient before, and refuses after all.
 func (c *claim) after(m codes.ReasonMatch, b *Bounce) codes.ReasonMatch {
-	if m.Accepted == "" || b.Command == "RCPT" || c.local || len(b.Status) > 3 && b.Status[2] == '1' && b.StatusSource == "stated" {
+	if m.Accepted == "" || b.Command == "RCPT" || b.Command == "" && m.Free || c.local || len(b.Status) > 3 && b.Status[2] == '1' && b.StatusSource == "stated" {
 		return m
 	}
 	m.Word = m.Accepted

@@ -8,13 +8,13 @@ import (
 
 // kind decides what the mail is. A report in standard form is believed; prose
 // is a report only when a mail system wrote it and it speaks of a delivery. A
-// reply or a forward that quotes a report is mail.
+// reply or a forward that quotes a report is mail, and so is a help desk's ticket.
 func (m *message) kind(n *notice) Kind {
 	ct := m.header.get("Content-Type")
 	reportType := strings.ToLower(param(ct, "report-type"))
 	subject := codes.Fold(decodeWords(m.header.get("Subject")))
-	passedOn := isReplyOrForward(subject)
 	robot := m.fromRobot()
+	passedOn := isReplyOrForward(subject) || codes.NoticeIn(subject, codes.TicketMail) && !m.fromSystem()
 	about := !passedOn && codes.NoticeIn(subject, codes.BounceSubject)
 
 	switch {
@@ -67,6 +67,11 @@ func (m *message) fromRobot() bool {
 	case "<>", "<MAILER-DAEMON>", "MAILER-DAEMON":
 		return true
 	}
+	return m.fromSystem()
+}
+
+// fromSystem tells senders that name themselves as a mail system, or not at all.
+func (m *message) fromSystem() bool {
 	from := m.header.get("From")
 	if trimmed := strings.TrimSpace(from); trimmed == "<>" || trimmed == "" && m.header.has("From") {
 		return true
