@@ -162,6 +162,40 @@ func TestTotalLimitAndCut(t *testing.T) {
 	}
 }
 
+// One address has its connections to each service.
+func TestLimitOfAnAddress(t *testing.T) {
+	h := hold{make(chan struct{})}
+	g := &Group{Limits: Limits{Total: 10, PerIP: 2, Idle: time.Minute}, Log: slog.New(slog.DiscardHandler)}
+	var addrs []string
+	for _, service := range []string{"smtp", "pop3"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Serve(service, ln, h)
+		addrs = append(addrs, ln.Addr().String())
+	}
+	for _, want := range []string{"hello\r\n", "hello\r\n", "too many connections from your address, at most 2 are served\r\n"} {
+		for _, addr := range addrs {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			b := make([]byte, 100)
+			if n, _ := c.Read(b); string(b[:n]) != want {
+				t.Errorf("%q, want %q", b[:n], want)
+			}
+		}
+	}
+	close(h.release)
+	g.Stop(context.Background())
+	if len(g.perIP) != 0 {
+		t.Errorf("still counted: %v", g.perIP)
+	}
+}
+
 func TestNetwork(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.7":         "192.0.2.7",

@@ -37,7 +37,7 @@ type Handler interface {
 // Limits of a Group. Zero values mean no limit.
 type Limits struct {
 	Total int           // connections at once
-	PerIP int           // of one IPv4 address or IPv6 /64 network
+	PerIP int           // of one IPv4 address or IPv6 /64 network, to one service
 	Idle  time.Duration // for one command
 }
 
@@ -50,10 +50,17 @@ type Group struct {
 	mu       sync.Mutex
 	stopping bool
 	conns    map[*Conn]string // the service's name
-	perIP    map[netip.Addr]int
+	perIP    map[origin]int
 	refusing int // connections that are being told why not
 	services []*Service
 	wg       sync.WaitGroup
+}
+
+// origin is what Limits.PerIP counts: a client that floods one service, or shares
+// its address with one that does, can still use the others.
+type origin struct {
+	service string
+	network netip.Addr
 }
 
 // Service is one listener of a Group.
@@ -167,20 +174,20 @@ func (g *Group) enter(service string, raw net.Conn) (c *Conn, why string, stoppi
 	}
 	c = New(raw, g.Limits.Idle)
 	if g.conns == nil {
-		g.conns, g.perIP = map[*Conn]string{}, map[netip.Addr]int{}
+		g.conns, g.perIP = map[*Conn]string{}, map[origin]int{}
 	}
 	accepted.Add(1, service)
-	ip := network(c.Remote().Addr())
+	from := origin{service, network(c.Remote().Addr())}
 	switch {
 	case g.Limits.Total > 0 && len(g.conns) >= g.Limits.Total:
 		refused.Add(1, service, "total")
 		return c, fmt.Sprintf("too many connections, at most %d are served", g.Limits.Total), false
-	case g.Limits.PerIP > 0 && g.perIP[ip] >= g.Limits.PerIP:
+	case g.Limits.PerIP > 0 && g.perIP[from] >= g.Limits.PerIP:
 		refused.Add(1, service, "address")
 		return c, fmt.Sprintf("too many connections from your address, at most %d are served", g.Limits.PerIP), false
 	}
 	g.conns[c] = service
-	g.perIP[ip]++
+	g.perIP[from]++
 	return c, "", false
 }
 
@@ -189,10 +196,10 @@ func (g *Group) leave(c *Conn) {
 	_ = c.raw.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	from := origin{g.conns[c], network(c.Remote().Addr())}
 	delete(g.conns, c)
-	ip := network(c.Remote().Addr())
-	if g.perIP[ip]--; g.perIP[ip] <= 0 {
-		delete(g.perIP, ip)
+	if g.perIP[from]--; g.perIP[from] <= 0 {
+		delete(g.perIP, from)
 	}
 }
 
