@@ -54,6 +54,9 @@ func (t *transaction) beginForwards() (copies []*queue.Incoming, err error) {
 
 // goesRound refuses a message that an address here has sent on before.
 func (t *transaction) goesRound(h *header) *smtp.Reply {
+	if len(t.sentOn) == 0 {
+		return nil
+	}
 	for _, been := range h.values("Delivered-To") {
 		for _, f := range t.sentOn {
 			if strings.EqualFold(been, f.via) {

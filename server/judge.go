@@ -32,6 +32,7 @@ func (t *transaction) noted(d policy.Decision) {
 // judge holds the header against the rules for it, and passes it on with the
 // marks on top. What is refused is not written any further.
 func (m *message) judge() error {
+	defer m.header.release()
 	t := m.t
 	if t.policy.NeedsHeader() {
 		var fields []policy.Field

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"mailsrv/server/safeio"
@@ -71,11 +72,12 @@ func (s *Maildirs) Begin(id string, boxes []Box) (Incoming, error) {
 }
 
 func (s *Maildirs) tmp(box Box, name string) string {
-	return filepath.Join(s.maildir(box, "tmp"), name)
+	return s.maildir(box, "tmp") + string(filepath.Separator) + name
 }
 
 func (s *Maildirs) final(box Box, name string, size int64) string {
-	return filepath.Join(s.maildir(box, "new"), fmt.Sprintf("%s,S=%d,W=%d", name, size, size))
+	n := strconv.FormatInt(size, 10)
+	return s.maildir(box, "new") + string(filepath.Separator) + name + ",S=" + n + ",W=" + n
 }
 
 func (m *incoming) Write(p []byte) (int, error) {

@@ -32,7 +32,7 @@ type Maildirs struct {
 	journal *journal.Journal // nil before Start
 	syncs   dirSyncs
 	turns   chan struct{} // see New
-	made    sync.Map      // of Box: folders that are known to exist
+	made    sync.Map      // by Box: Maildir, as a string, that is known to exist
 	coming  atomic.Int32  // messages that are being taken in
 
 	mu   sync.Mutex
@@ -57,7 +57,11 @@ func Dir(dataDir string, box Box) string {
 }
 
 func (s *Maildirs) maildir(box Box, part string) string {
-	return filepath.Join(Dir(s.dataDir, box), "Maildir", part)
+	maildir, ok := s.made.Load(box)
+	if !ok {
+		return filepath.Join(Dir(s.dataDir, box), "Maildir", part)
+	}
+	return maildir.(string) + string(filepath.Separator) + part
 }
 
 func (s *Maildirs) make(box Box) error {
@@ -74,7 +78,7 @@ func (s *Maildirs) make(box Box) error {
 			return DiskError(err)
 		}
 	}
-	s.made.Store(box, true)
+	s.made.Store(box, filepath.Join(Dir(s.dataDir, box), "Maildir"))
 	return nil
 }
 
