@@ -90,8 +90,10 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	domains, readErr := c.domains(args)
 	single := len(args) == 1 && c.file == ""
 	show := c.show(single)
+	done := 0
 	if c.output != "" {
-		out, done, err := openOutput(c.output, c.resume)
+		var out *os.File
+		out, done, err = openOutput(c.output, c.resume)
 		if err != nil {
 			return usagef("--output: %v", err)
 		}
@@ -102,13 +104,14 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	bar := c.bar(single)
 	checker := checkmx.New(opt)
 	defer checker.Close()
-	failed, unknown := false, false
+	failed, unknown, checked := false, false, done
 	for r := range each(ctx, c.jobs, domains, checker.Check) {
 		if err := r.Localize(c.lang); err != nil {
 			return err
 		}
 		failed = failed || r.Summary.Fail > 0 || c.strict && r.Summary.Warn > 0
 		unknown = unknown || r.Unknown()
+		checked++
 		if err := show(r); err != nil {
 			return err
 		}
@@ -121,6 +124,8 @@ func (c *checkMX) run(ctx context.Context, args []string) error {
 	switch {
 	case ctx.Err() != nil:
 		return exit(exitUnknown)
+	case checked == 0:
+		return usagef("check-mx: --file %s names no domain", c.file)
 	case failed:
 		return exit(exitFailed)
 	case unknown:

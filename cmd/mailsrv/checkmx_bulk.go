@@ -171,7 +171,7 @@ type progress struct {
 // bar is nil unless standard error is a terminal and the results go elsewhere.
 func (c *checkMX) bar(single bool) *progress {
 	f, ok := c.stderr.(*os.File)
-	out, toFile := c.stdout.(*os.File)
+	out, toFile := c.stdout.(*output)
 	ownScreen := c.output == "" && toFile && term.IsTerminal(int(out.Fd()))
 	if single || c.quiet || !ok || !term.IsTerminal(int(f.Fd())) || ownScreen {
 		return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
 	"mailsrv/codes"
@@ -126,8 +127,13 @@ func (a *app) configShow() error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return report.JSON(a.stdout, c, true)
+	if a.json { // the keys and values of the file, so that nobody learns two spellings
+		doc := map[string]any{}
+		if err := toml.Unmarshal([]byte(c.TOML()), &doc); err != nil {
+			return fmt.Errorf("config show: %w", err)
+		}
+		doc["file"] = c.File
+		return report.JSON(a.stdout, doc, true)
 	}
 	from := c.File
 	if from == "" {

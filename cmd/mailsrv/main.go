@@ -23,7 +23,13 @@ import (
 
 func main() {
 	program = startedAs(os.Args[0])
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	out := &output{File: os.Stdout}
+	code := run(os.Args[1:], os.Stdin, out, os.Stderr)
+	if out.err != nil {
+		fmt.Fprintln(os.Stderr, "mailsrv: "+say(fmt.Errorf("standard output: %w", out.err), defaultLang(os.Getenv)))
+		code = exitUnknown
+	}
+	os.Exit(code)
 }
 
 // app is what every command shares: the streams and the global flags.
@@ -163,7 +169,7 @@ func defaultLang(getenv func(string) string) codes.Lang {
 // printer writes reports for people to standard output.
 func (a *app) printer() *report.Printer {
 	p := &report.Printer{W: a.stdout, Lang: a.lang, Verbose: a.verbose, Program: a.program()}
-	f, isFile := a.stdout.(*os.File)
+	f, isFile := a.stdout.(*output)
 	isTerminal := isFile && term.IsTerminal(int(f.Fd()))
 	if isTerminal {
 		if w, h, err := term.GetSize(int(f.Fd())); err == nil {

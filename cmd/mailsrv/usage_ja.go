@@ -3,6 +3,7 @@ package main
 // usageJa is the Japanese of the messages of usagef, by their formats. A test
 // keeps both together.
 var usageJa = map[string]string{
+	"check-mx: --file %s names no domain":                                    "check-mx: --file %s にドメインが書かれていません",
 	"%q: the port must be a number from 1 to 65535":                          "%q: ポートは 1 から 65535 の数字です",
 	"%q: want HOST or HOST:PORT, with IPv6 addresses in brackets":            "%q: HOST または HOST:PORT を指定してください (IPv6 アドレスは [ ] で囲みます)",
 	"%s %q: is no IP address":                                                "%s %q: IP アドレスではありません",

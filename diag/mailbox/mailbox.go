@@ -96,6 +96,9 @@ func (m *Message) read(head []byte) {
 		if t, err := msg.Header.Date(); err == nil {
 			m.Date = t.Format(time.RFC3339)
 		}
+		if m.From == "" { // a script or a printer: at least who handed it in
+			m.From = Clean(msg.Header.Get("Return-Path"))
+		}
 	}
 }
 

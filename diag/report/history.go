@@ -105,6 +105,10 @@ func (p *Printer) by(by store.By) string {
 // Restored says what was brought back.
 func (p *Printer) Restored(events []mailbox.Event) {
 	for _, e := range events {
-		p.Line(2, fmt.Sprintf(p.Lang.Pick("Brought back: %s  %s (%s, deleted %s)", "復元しました: %s  %s (%s、削除日時 %s)"), e.From, e.Subject, octetText(e.Size), e.Time.Local().Format(minute)))
+		what := strings.TrimSpace(e.From + "  " + e.Subject)
+		if what == "" {
+			what = e.UID
+		}
+		p.Line(2, fmt.Sprintf(p.Lang.Pick("Brought back: %s (%s, deleted %s)", "復元しました: %s (%s、削除日時 %s)"), what, octetText(e.Size), e.Time.Local().Format(minute)))
 	}
 }
