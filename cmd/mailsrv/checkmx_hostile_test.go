@@ -101,7 +101,7 @@ func TestHostileDomains(t *testing.T) {
 	with("random octets", `example.test. TXT "v=spf1 `+noise(2000)+`"`, `_dmarc.example.test. TXT "v=DMARC1; `+noise(2000)+`"`, `s1._domainkey.example.test. TXT "v=DKIM1; p=`+noise(2000)+`"`,
 		`_smtp._tls.example.test. TXT "v=TLSRPTv1; `+noise(900)+`"`, `_mta-sts.example.test. TXT "v=STSv1; `+noise(900)+`"`, `default._bimi.example.test. TXT "v=BIMI1; `+noise(900)+`"`).drop = []string{spf, "_dmarc.example.test.", "_smtp._tls.example.test."}
 	with("many TLSA", append(many(200, "_25._tcp.mx1.example.test. TLSA # # # 00"), "!signed example.test.")...)
-	with("slow everywhere", "!delay 900ms .")
+	with("slow everywhere", "!delay 500ms .")
 	for _, deed := range []string{"greeting => drip", "greeting => flood", "EHLO => flood", "EHLO => drip", "STARTTLS => silent", "MAIL => drip", "RCPT => flood", "EHLO => " + strings.TrimSuffix(strings.Repeat(`250-XXXXXXXXXXXXXXXXXXXXXXXX\n`, 5000), `\n`), "greeting => 220 " + strings.Repeat("x", 100_000)} {
 		s := with(deed[:min(len(deed), 24)])
 		for _, h := range s.hosts {

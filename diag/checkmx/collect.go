@@ -177,6 +177,11 @@ func (c *Checker) collectHosts(ctx context.Context, f *Facts) {
 		}
 	}
 	wg.Wait()
+	for _, h := range f.Hosts {
+		if h.Form == "" && doubled(h.Name, f.Domain) && f.wild(h) {
+			h.Form = formDoubled // whoever has that address is not the mail host
+		}
+	}
 }
 
 // resolve looks up a host's addresses.

@@ -18,10 +18,16 @@ func judgeDKIM(j *judge) {
 		return
 	}
 	found, unknown := 0, 0
-	for _, k := range j.DKIM {
+	keys := j.DKIM
+	if wild := j.wildKey(); wild != nil {
+		keys = []*DKIMKey{wild}
+	}
+	for _, k := range keys {
 		switch {
 		case !k.Answer.Outcome.Found():
 			unknown++
+		case j.Random != nil && len(j.Random.Chain) > 0 && answerSet(k.Answer) == answerSet(j.Random):
+			// a wildcard alias gives it to every name
 		case k.Answer.Outcome == dns.NXDomain && len(k.Answer.Chain) > 0:
 			found++
 			f := j.add("dkim.dangling", k.Answer.Name, diag.Evidence{"selector": k.Selector, "target": k.Answer.Canonical()})
@@ -42,11 +48,28 @@ func judgeDKIM(j *judge) {
 	}
 }
 
+// wildKey stands for all selectors when they have one answer in common: what a
+// wildcard below _domainkey says is said once.
+func (j *judge) wildKey() *DKIMKey {
+	first := j.DKIM[0].Answer
+	if len(j.DKIM) < 5 || len(first.Records) == 0 || len(first.Chain) > 0 {
+		return nil
+	}
+	for _, k := range j.DKIM {
+		if len(k.Answer.Chain) > 0 || answerSet(k.Answer) != answerSet(first) {
+			return nil
+		}
+	}
+	a := *first
+	a.Name = "*._domainkey." + j.Domain
+	return &DKIMKey{Selector: "*", Answer: &a}
+}
+
 // dkimKey judges the key at one selector; false when there is none.
 func (j *judge) dkimKey(k *DKIMKey) bool {
 	var texts []string
 	for _, r := range k.Answer.Records {
-		if record.IsDKIM(r.Text) || !j.wildcardText() {
+		if record.IsDKIM(r.Text) || len(j.meant([]string{r.Text})) > 0 {
 			texts = append(texts, r.Text)
 		}
 	}

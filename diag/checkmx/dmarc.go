@@ -17,6 +17,7 @@ func judgeDMARC(j *judge) {
 	}
 	j.ran = true
 	own := d.Steps[0]
+	near := j.meant(own.Near)
 	switch {
 	case !own.Answer.Outcome.Found():
 		j.policyLookup("DMARC", own.Answer)
@@ -26,8 +27,8 @@ func judgeDMARC(j *judge) {
 		j.dmarcSyntax(own, own.Texts[0], own.Bad.Part, own.Bad.Why)
 	case len(own.Texts) == 1:
 		j.dmarcOwn(own)
-	case len(own.Near) > 0 && !j.wildcardText():
-		j.dmarcSyntax(own, own.Near[0], own.Near[0], record.BadVersion)
+	case len(near) > 0:
+		j.dmarcSyntax(own, near[0], near[0], record.BadVersion)
 	case d.Used != nil:
 		j.dmarcInherited(d.Used)
 	default:
@@ -38,8 +39,16 @@ func judgeDMARC(j *judge) {
 	}
 }
 
-// wildcardText tells that every name below the domain has a text.
-func (f *Facts) wildcardText() bool { return f.Random != nil && len(f.Random.Records) > 0 }
+// meant are the texts that somebody put at a name and that were meant as a
+// record: not those that a wildcard gives to every name below the domain.
+func (f *Facts) meant(near []string) []string {
+	if f.Random == nil {
+		return near
+	}
+	return slices.DeleteFunc(slices.Clone(near), func(t string) bool {
+		return slices.ContainsFunc(f.Random.Records, func(r dns.Record) bool { return r.Text == t })
+	})
+}
 
 // dmarcFix gives the domain's record in its right form; empty gives none.
 func (j *judge) dmarcFix(f *diag.Finding, text string) {

@@ -48,7 +48,7 @@ type Host struct {
 	Preference uint16
 	Times      int    // how often the MX set names it
 	Implicit   bool   // no MX record: the domain's own address
-	Form       string // why it cannot be a mail host: "address", "local", "name"; empty when it can
+	Form       string // why it cannot be a mail host: "address", "local", "name", "doubled"; empty when it can
 	A, AAAA    *dns.Answer
 	Owner      *dns.Answer // the registrable domain it lies in, asked when the host does not exist
 	TLD        *dns.Answer // the top-level domain, likewise

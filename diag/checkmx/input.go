@@ -84,6 +84,7 @@ const (
 	formAddress = "address"
 	formLocal   = "local"
 	formName    = "name"
+	formDoubled = "doubled" // ends with the domain twice, and only a wildcard gives it an address
 )
 
 // hostForm says what keeps a name from being the mail host of domain.

@@ -3,6 +3,7 @@ package checkmx
 import (
 	"errors"
 	"mime"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ func judgeMTASTS(j *judge) {
 	}
 	j.ran = true
 	at := "_mta-sts." + j.Domain
+	near := j.meant(m.Near)
 	fixed := record.MTASTSFor(j.now)
 	switch {
 	case !m.Answer.Outcome.Found():
@@ -29,12 +31,13 @@ func judgeMTASTS(j *judge) {
 	case len(m.Texts) > 1:
 		f := j.add("mtasts.multiple", j.Domain, diag.Evidence{"records": m.Texts})
 		*f = f.With("fix", line(at, "TXT", dns.Quote(m.Texts[0])))
-	case len(m.Texts) == 0 && (len(m.Near) == 0 || j.wildcardText()):
+	case len(m.Texts) == 0 && len(near) == 0:
 		f := j.add("mtasts.missing", j.Domain, nil)
 		*f = f.With("fix", line(at, "TXT", dns.Quote(fixed))).With("policy", j.policyFile("testing"))
 		j.publish("mtasts.missing", at, "TXT", dns.Quote(fixed))
 	default:
-		text := append(m.Texts, m.Near...)[0]
+		text := slices.Concat(m.Texts, near)[0]
+		valid := false
 		if _, err := record.ParseMTASTS(text); err != nil {
 			var bad *record.SyntaxError
 			errors.As(err, &bad)
@@ -42,10 +45,11 @@ func judgeMTASTS(j *judge) {
 			*f = f.With("fix", line(at, "TXT", dns.Quote(fixed)))
 			j.publish("mtasts.syntax", at, "TXT", dns.Quote(fixed))
 		} else {
+			valid = true
 			j.publish("mtasts.ok", at, "TXT", dns.Quote(text))
 		}
 		if len(m.Texts) == 1 {
-			j.judgePolicy(m)
+			j.judgePolicy(m, valid)
 		}
 	}
 }
@@ -65,7 +69,8 @@ func (j *judge) policyFile(mode string) string {
 }
 
 // judgePolicy is for the policy file: whether it can be had, and what it says.
-func (j *judge) judgePolicy(m *MTASTS) {
+// Only a valid record lets senders enforce it.
+func (j *judge) judgePolicy(m *MTASTS, valid bool) {
 	fetch := func(ev diag.Evidence) {
 		ev["url"] = "https://" + m.Host.Name + policyPath
 		f := j.add("mtasts.policy_fetch", m.Host.Name, ev)
@@ -104,10 +109,10 @@ func (j *judge) judgePolicy(m *MTASTS) {
 		*f = f.With("policy", j.policyFile("testing"))
 		return
 	}
-	j.judgeMode(m, p)
+	j.judgeMode(m, p, valid)
 }
 
-func (j *judge) judgeMode(m *MTASTS, p *record.Policy) {
+func (j *judge) judgeMode(m *MTASTS, p *record.Policy, valid bool) {
 	switch p.Mode {
 	case "none":
 		j.add("mtasts.mode_none", j.Domain, nil)
@@ -129,7 +134,7 @@ func (j *judge) judgeMode(m *MTASTS, p *record.Policy) {
 			}
 			continue
 		}
-		if p.Mode == "enforce" {
+		if p.Mode == "enforce" && valid {
 			j.judgeVerified(h)
 		}
 	}
@@ -171,6 +176,7 @@ func judgeTLSRPT(j *judge) {
 	j.ran = true
 	at := "_smtp._tls." + j.Domain
 	texts, near := sortTexts(a, record.IsTLSRPT, record.LooksLikeTLSRPT)
+	near = j.meant(near)
 	good := record.TLSRPTFor("postmaster@" + j.Domain)
 	switch {
 	case !a.Outcome.Found():
@@ -180,7 +186,7 @@ func judgeTLSRPT(j *judge) {
 		one := record.MergeTLSRPT(texts)
 		*f = f.With("fix", line(at, "TXT", dns.Quote(one)))
 		j.publish("tlsrpt.multiple", at, "TXT", dns.Quote(one))
-	case len(texts) == 0 && (len(near) == 0 || j.wildcardText()):
+	case len(texts) == 0 && len(near) == 0:
 		f := j.add("tlsrpt.missing", j.Domain, nil)
 		*f = f.With("fix", line(at, "TXT", dns.Quote(good)))
 		j.publish("tlsrpt.missing", at, "TXT", dns.Quote(good))
@@ -207,7 +213,8 @@ func judgeBIMI(j *judge) {
 		return
 	}
 	texts, near := sortTexts(a, record.IsBIMI, record.LooksLikeBIMI)
-	if len(texts) == 0 && (len(near) == 0 || j.wildcardText()) {
+	near = j.meant(near)
+	if len(texts) == 0 && len(near) == 0 {
 		return // not published, or not to be had: nothing depends on it
 	}
 	j.ran = true

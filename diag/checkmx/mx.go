@@ -251,8 +251,8 @@ func (j *judge) dangling(h *Host) bool {
 
 // undotted tells that the final dot of the host's name was forgotten: it ends
 // with the domain twice, and nobody made that name.
-func (j *judge) undotted(h *Host) bool {
-	return doubled(h.Name, j.Domain) && (len(h.Addrs) == 0 && h.resolved() || j.wild(h))
+func (f *Facts) undotted(h *Host) bool {
+	return doubled(h.Name, f.Domain) && (len(h.Addrs) == 0 && h.resolved() || f.wild(h))
 }
 
 // misnamed tells that the MX record must go or name another host: nothing that
@@ -268,11 +268,11 @@ func doubled(host, domain string) bool {
 
 // wild tells that the host has an address only because a wildcard gives every
 // name one.
-func (j *judge) wild(h *Host) bool {
-	if j.RandomA == nil || len(j.RandomA.Records) == 0 || len(h.A.Records) == 0 {
+func (f *Facts) wild(h *Host) bool {
+	if f.RandomA == nil || len(f.RandomA.Records) == 0 || len(h.A.Records) == 0 {
 		return false
 	}
-	return slices.EqualFunc(h.A.Records, j.RandomA.Records, func(a, b dns.Record) bool { return a.Addr == b.Addr })
+	return slices.EqualFunc(h.A.Records, f.RandomA.Records, func(a, b dns.Record) bool { return a.Addr == b.Addr })
 }
 
 // keep are the MX records without that of h.
