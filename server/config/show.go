@@ -198,7 +198,7 @@ require_tls = true              # on addresses other than loopback
 [limits]
 message_size = "25MB"
 connections = 1000
-connections_per_ip = 50
+connections_per_ip = 50         # to each service
 recipients = 1000               # of one message
 auth_failures = 5               # of one connection
 idle_timeout = "5m"             # per command; POP3 waits twice as long (RFC 1939 3)
