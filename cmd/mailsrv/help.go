@@ -1,11 +1,13 @@
 package main
 
 import (
+	"os"
 	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"mailsrv/codes"
 )
@@ -13,6 +15,8 @@ import (
 // helpIn makes --help, and the usage it shows, speak the language asked for
 // (the manual pages are English), and refuse a command that does not exist.
 func (a *app) helpIn(root *cobra.Command) {
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages |", ".FlagUsagesWrapped columns |"))
+	completeChoices(root)
 	show := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && len(words) > 0 {
@@ -68,14 +72,41 @@ func japanese(cmd *cobra.Command) {
 
 func init() {
 	byDefault := regexp.MustCompile(`(?m)\(default (.*)\)$`)
+	cobra.AddTemplateFunc("columns", columns)
 	cobra.AddTemplateFunc("defaultsJa", func(usages string) string {
 		return byDefault.ReplaceAllString(usages, "(既定 $1)")
 	})
 }
 
+// columns is how wide the terminal is that help goes to; 0 elsewhere, where
+// nothing is wrapped.
+func columns() int {
+	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		return max(w, 40)
+	}
+	return 0
+}
+
+// completeChoices has the shell complete the value of each flag whose help
+// names the choices: "en|ja".
+func completeChoices(cmd *cobra.Command) {
+	register := func(f *pflag.Flag) {
+		value, _ := pflag.UnquoteUsage(f)
+		if strings.Contains(value, "|") && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz0123456789|") == "" {
+			// It fails only for a flag that has one already.
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(strings.Split(value, "|"), cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	cmd.PersistentFlags().VisitAll(register)
+	cmd.LocalNonPersistentFlags().VisitAll(register)
+	for _, c := range cmd.Commands() {
+		completeChoices(c)
+	}
+}
+
 // headings are those of cobra's usage template, and where it shows flags.
 var headings = strings.NewReplacer(
-	".FlagUsages |", ".FlagUsages | defaultsJa |",
+	"FlagUsagesWrapped columns |", "FlagUsagesWrapped columns | defaultsJa |",
 	"Usage:", "使い方:",
 	"Aliases:", "別名:",
 	"Examples:", "例:",
