@@ -103,7 +103,7 @@ func (a *app) configCheck() error {
 			fmt.Fprintln(a.stdout, problems.Error())
 		}
 		for _, w := range warnings {
-			fmt.Fprintln(a.stdout, a.lang.Pick("warning: ", "注意: ")+w.Error())
+			fmt.Fprintln(a.stdout, a.lang.Pick("warning: "+w.Error(), "注意: "+errorJa(w.Error())))
 		}
 		switch {
 		case len(problems) > 0:

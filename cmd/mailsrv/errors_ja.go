@@ -48,6 +48,9 @@ var errorsJa = [][2]string{
 	{"there is an account of that name already", "その名前のアカウントはすでにあります"},
 	{"no such account", "そのアカウントはありません"},
 
+	{"is still the example: put this machine's own name there, as other servers see it", "例のままです。ほかのサーバーから見えるこのマシンの名前を書いてください"},
+	{"is still the example: put your own domain there; mail for this one never reaches you", "例のままです。自分のドメインを書いてください。このドメイン宛てのメールは届きません"},
+
 	{"%s is no domain name", "%s はドメイン名ではありません"},
 	{"a domain name has 1 to 253 characters", "ドメイン名は 1 から 253 文字です"},
 	{"%s has an empty part between points", "%s にはドットの間が空のところがあります"},
