@@ -10,6 +10,8 @@
 #
 # go run ./bench/serve -h lists the other flags. Nothing else should use the disk
 # or the processors meanwhile; only the ratios of one run mean much.
+# Leave five minutes after whatever has deleted many files there, another run too:
+# an ext4 without a journal makes new files slowly for that long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$(realpath "${1:-/tmp}")
