@@ -143,7 +143,11 @@ func FuzzOthers(f *testing.F) {
 			}
 			_ = p.Covers(s)
 		}
-		_, _ = ParseTLSRPT(s)
+		if _, err := ParseTLSRPT(s); err == nil {
+			if _, err := ParseTLSRPT(MergeTLSRPT([]string{s, "v=TLSRPTv1; rua=mailto:a@example.test"})); err != nil {
+				t.Fatalf("%q: %v", s, err)
+			}
+		}
 		if fixed := RepairTLSRPT(s); fixed != "" {
 			if _, err := ParseTLSRPT(fixed); err != nil {
 				t.Fatal(err)
