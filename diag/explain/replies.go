@@ -122,12 +122,22 @@ func versionWord(before string) bool {
 // lineStart tells whether place i is the first thing on its line, quotation
 // marks and brackets aside.
 func lineStart(s string, i int) bool {
-	line := s[strings.LastIndexByte(s[:i], '\n')+1 : i]
+	from := max(0, i-maxLineAt)
+	n := strings.LastIndexByte(s[from:i], '\n')
+	if n < 0 && from > 0 {
+		return false
+	}
+	line := s[from+n+1 : i]
 	return strings.Trim(line, " \t\"'([<*-!]") == ""
 }
 
-// lineAt is the rest of the line from place i.
+// maxLineAt bounds what is looked at behind a number: a file may be one line of a
+// megabyte, with a number every few bytes.
+const maxLineAt = 1000
+
+// lineAt is the rest of the line from place i, as far as it is looked at.
 func lineAt(s string, i int) string {
+	s = s[:min(len(s), i+maxLineAt)]
 	if n := strings.IndexByte(s[i:], '\n'); n >= 0 {
 		return s[i : i+n]
 	}
@@ -138,7 +148,7 @@ func lineAt(s string, i int) string {
 // sentence may go on there.
 func wordsAt(s string, i int) string {
 	line := lineAt(s, i)
-	if next := i + len(line) + 1; next < len(s) && !hasSuffixAny(strings.TrimRight(line, " "), ".", "。", "!", "'", "\"") {
+	if next := i + len(line) + 1; len(line) < maxLineAt && next < len(s) && !hasSuffixAny(strings.TrimRight(line, " "), ".", "。", "!", "'", "\"") {
 		return s[i : next+len(lineAt(s, next))]
 	}
 	return line
