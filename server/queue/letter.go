@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -188,9 +189,18 @@ func (k *Keeper) file(l *letter) error {
 		return nil
 	}
 	f := k.folder
-	err := f.do("file text", func() error { return f.write(f.text(l.id), l.text, os.O_TRUNC, false) })
-	if err == nil {
-		err = f.save(l.id, l.env, false)
+	write := func() error {
+		err := f.do("file text", func() error { return f.write(f.text(l.id), l.text, os.O_TRUNC, false) })
+		if err == nil {
+			err = f.save(l.id, l.env, false)
+		}
+		return err
+	}
+	err := write()
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the folder
+		if err = f.fs.MkdirAll(f.path, 0o700); err == nil {
+			err = write()
+		}
 	}
 	if err != nil {
 		return store.DiskError(err)

@@ -3,6 +3,8 @@ package queue
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"strings"
@@ -51,7 +53,7 @@ func (k *Keeper) restoreMessage(data []byte, placed bool) (journal.Item, error) 
 	}
 	e, err := decode(env)
 	if err != nil {
-		return nil, errors.Join(errRecord, err)
+		return k.restoreDamaged(text, env)
 	}
 	l := &letter{id: e.ID, k: k, state: filed}
 	if placed || k.isDone(e.ID) {
@@ -84,6 +86,23 @@ func (k *Keeper) restoreMessage(data []byte, placed bool) (journal.Item, error) 
 	return l, nil
 }
 
+// restoreDamaged puts a message into the folder whose envelope says nothing,
+// which the queue then sets aside: it must not keep the journal from going on.
+func (k *Keeper) restoreDamaged(text, env []byte) (journal.Item, error) {
+	id := fmt.Sprintf("JOURNAL%08X", crc32.ChecksumIEEE(env))
+	err := k.folder.write(k.folder.text(id), text, os.O_TRUNC, false)
+	if err == nil {
+		err = k.folder.save(id, env, false)
+	}
+	if err != nil {
+		return nil, store.DiskError(err)
+	}
+	if q := k.queue.Load(); q != nil {
+		q.found(id)
+	}
+	return &letter{id: id, k: k, state: filed}, nil
+}
+
 func (k *Keeper) isDone(id string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -101,7 +120,7 @@ func (k *Keeper) restoreFile(e *Envelope) error {
 func (k *Keeper) restoreEnvelope(data []byte, placed bool) (journal.Item, error) {
 	e, err := decode(data)
 	if err != nil {
-		return nil, errors.Join(errRecord, err)
+		return &note{done: true}, nil // the earlier one stays
 	}
 	n := &note{ids: []string{e.ID}}
 	k.mu.Lock()
@@ -117,7 +136,10 @@ func (k *Keeper) restoreEnvelope(data []byte, placed bool) (journal.Item, error)
 	if _, err := os.Stat(k.folder.text(e.ID)); errors.Is(err, fs.ErrNotExist) {
 		return n, nil
 	}
-	return n, store.DiskError(k.restoreFile(e))
+	if err := k.restoreFile(e); err != nil {
+		return nil, store.DiskError(err)
+	}
+	return n, nil
 }
 
 // found takes a message into the schedule that lies in the folder.

@@ -390,3 +390,33 @@ func TestFairness(t *testing.T) {
 		}
 	})
 }
+
+// How much of a message comes back with its failure (RFC 3461 4.3): what its
+// sender asked for; else all of a small one, and the header of a big one.
+func TestReturned(t *testing.T) {
+	small := "Subject: hello\r\n\r\nthe body\r\n"
+	big := small + strings.Repeat(strings.Repeat("x", 98)+"\r\n", 600)
+	for _, tt := range []struct {
+		ret, text string
+		whole     bool
+	}{{"", small, true}, {"", big, false}, {"FULL", small, true}, {"FULL", big, true}, {"HDRS", small, false}, {"HDRS", big, false}} {
+		t.Run(fmt.Sprint(tt.ret, len(tt.text)), func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, n *internet, q *Queue, _ string) {
+				n.answer = func(string, int) deliver.Result { return unknown }
+				e := envelope("MESSAGE1", "a@example.jp")
+				e.Ret = tt.ret
+				submit(t, q, e, tt.text)
+				synctest.Wait()
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				if len(n.notices) != 1 {
+					t.Fatalf("%d notices", len(n.notices))
+				}
+				text := n.notices[0].Text
+				if !strings.Contains(text, "Subject: hello\r\n") || strings.Contains(text, "the body\r\n") != tt.whole || strings.Contains(text, "xxxx") != (tt.whole && len(tt.text) > len(small)) {
+					t.Errorf("returned: %.3000s", text)
+				}
+			})
+		})
+	}
+}

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailsrv/server/deliver"
@@ -147,9 +149,25 @@ func (w *worker) attempt(j *job, courier Courier) {
 		q.start(w.d)
 	}
 	q.mu.Unlock()
-	for _, o := range others {
-		q.share(o, results[0])
+	q.shareAll(others, results[0])
+}
+
+// sharing is how many messages are written down at once whose destination is
+// out of reach. They share syncs.
+const sharing = 16
+
+// shareAll is share for all that waits for a destination.
+func (q *Queue) shareAll(jobs []*job, r deliver.Result) {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(sharing, len(jobs)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				q.share(jobs[i], r)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // crowded tells whether other workers of the destination are being served.
