@@ -68,7 +68,7 @@ func (k *Keeper) restoreMessage(data []byte, placed bool) (journal.Item, error) 
 				return err
 			}
 		}
-		return k.restoreFile(e)
+		return k.restoreFile(e, false)
 	}()
 	k.mu.Lock()
 	if err == nil {
@@ -110,11 +110,11 @@ func (k *Keeper) isDone(id string) bool {
 }
 
 // restoreFile puts an envelope in its place unless a later one is there.
-func (k *Keeper) restoreFile(e *Envelope) error {
+func (k *Keeper) restoreFile(e *Envelope, synced bool) error {
 	if have, err := k.folder.load(e.ID); err == nil && have.Saved >= e.Saved {
 		return nil
 	}
-	return k.folder.save(e.ID, e.encode(), false)
+	return k.folder.save(e.ID, e.encode(), synced)
 }
 
 func (k *Keeper) restoreEnvelope(data []byte, placed bool) (journal.Item, error) {
@@ -136,7 +136,9 @@ func (k *Keeper) restoreEnvelope(data []byte, placed bool) (journal.Item, error)
 	if _, err := os.Stat(k.folder.text(e.ID)); errors.Is(err, fs.ErrNotExist) {
 		return n, nil
 	}
-	if err := k.restoreFile(e); err != nil {
+	// Synced: after kill -9 the record may be in the page cache alone, and must
+	// not take a good file along when the power goes, too.
+	if err := k.restoreFile(e, true); err != nil {
 		return nil, store.DiskError(err)
 	}
 	return n, nil
