@@ -131,7 +131,7 @@ func TestHostileDomains(t *testing.T) {
 			if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 				t.Fatalf("exit %d, %s: %.500s%s", code, err, stdout.String(), stderr.String())
 			}
-			if took > 6*timeout+timeout/2 {
+			if took > 6*timeout+2*time.Second { // the rest of the tests runs beside it
 				t.Errorf("took %s", took)
 			}
 			for _, f := range r.Findings {
