@@ -16,6 +16,7 @@ import (
 	"mailsrv/server/config"
 	"mailsrv/server/queue"
 	"mailsrv/server/store"
+	"mailsrv/server/store/journal"
 )
 
 func init() { commands = append(commands, queueCommand) }
@@ -146,7 +147,14 @@ func (q *queueRun) do(ctx context.Context, op queueOp, ids []string) error {
 		fmt.Fprintln(q.stdout, done)
 		return nil
 	}
-	if len(answers) == 0 && !q.quiet {
+	later, err := q.later(running)
+	if err != nil {
+		return err
+	}
+	if later != "" && op.ids {
+		fmt.Fprintln(q.stderr, "mailsrv: "+later)
+	}
+	if len(answers) == 0 && !q.quiet && later == "" {
 		fmt.Fprintln(q.stdout, q.lang.Pick("The queue is empty.", "送信待ちのメールはありません。"))
 	}
 	for _, a := range answers {
@@ -175,6 +183,23 @@ func (q *queueRun) do(ctx context.Context, op queueOp, ids []string) error {
 		}
 	}
 	return exit(code)
+}
+
+// later says, where a server was killed, that its journal may hold more than
+// the queue's folder does.
+func (q *queueRun) later(running bool) (string, error) {
+	if running {
+		return "", nil
+	}
+	unsettled, err := journal.Unsettled(store.JournalDir(q.cfg.DataDir))
+	if err != nil {
+		return "", &exitError{exitFailed, err}
+	}
+	if !unsettled {
+		return "", nil
+	}
+	return q.lang.Pick("The server did not end by itself: messages that only its journal holds are not seen here until it has started again (mailsrv serve).",
+		"サーバーは正常に終了していません。ジャーナルにだけ残っているメールは、次に起動する（mailsrv serve）まで、ここには現れません。"), nil
 }
 
 func (q *queueRun) off() string {
@@ -211,13 +236,18 @@ func (q *queueRun) list() error {
 	if err != nil {
 		return &exitError{exitFailed, err}
 	}
+	later, err := q.later(running)
+	if err != nil {
+		return err
+	}
 	if q.json {
 		doc := struct {
-			Running  bool            `json:"running"`
-			Paused   bool            `json:"paused"`
-			Messages []shownMessage  `json:"messages"`
-			Damaged  []queue.Damaged `json:"damaged,omitempty"`
-		}{running, l.Paused, []shownMessage{}, l.Damaged}
+			Running   bool            `json:"running"`
+			Unsettled bool            `json:"unsettled,omitempty"` // the journal may hold more
+			Paused    bool            `json:"paused"`
+			Messages  []shownMessage  `json:"messages"`
+			Damaged   []queue.Damaged `json:"damaged,omitempty"`
+		}{running, later != "", l.Paused, []shownMessage{}, l.Damaged}
 		for _, e := range l.Messages {
 			doc.Messages = append(doc.Messages, q.shown(e, ""))
 		}
@@ -225,12 +255,16 @@ func (q *queueRun) list() error {
 	}
 	p := q.printer()
 	switch n := len(l.Messages); {
+	case n == 0 && later != "":
 	case n == 0:
 		p.Line(0, q.lang.Pick("The queue is empty: nothing waits to go out.", "送信待ちのメールはありません。"))
 	case n == 1:
 		p.Line(0, q.lang.Pick("1 message waits.", "送信待ちのメール: 1 通"))
 	default:
 		p.Line(0, fmt.Sprintf(q.lang.Pick("%d messages wait.", "送信待ちのメール: %d 通"), n))
+	}
+	if later != "" {
+		p.Line(0, p.Bold(later))
 	}
 	if l.Paused {
 		p.Line(0, p.Bold(q.off()))

@@ -24,7 +24,7 @@ func FuzzExplain(f *testing.F) {
 		}
 		start := time.Now()
 		r := Explain(raw, codes.Japanese)
-		if d := time.Since(start); d > 3*time.Second {
+		if d := time.Since(start); d > 10*time.Second { // a hang, not a busy machine
 			t.Fatalf("took %v", d)
 		}
 		b, err := json.Marshal(r)

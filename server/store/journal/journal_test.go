@@ -222,6 +222,29 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
+// What a server leaves behind can be told without opening it.
+func TestUnsettled(t *testing.T) {
+	disk := newDisk(t)
+	opt := options(disk.Process(), disk.Root, &book{})
+	wants := func(want bool) {
+		t.Helper()
+		if got, err := Unsettled(opt.Dir); err != nil || got != want {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+	wants(false) // no journal yet
+	j := open(t, opt)
+	wants(false)
+	if err := add(j, "one", true); err != nil {
+		t.Fatal(err)
+	}
+	wants(true)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wants(false)
+}
+
 // A batch may be more than all segments hold: whoever writes must get out of the
 // way as soon as his own record is durable, or its segment could not be freed.
 func TestMoreThanAllSegments(t *testing.T) {

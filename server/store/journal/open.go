@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,6 +74,35 @@ func Open(opt Options) (*Journal, error) {
 	}
 	j.wg.Go(j.checkpoints)
 	return j, nil
+}
+
+// Unsettled tells whether the journal in a folder may hold what the next Open
+// restores: a server that ends by itself leaves nothing. It only reads.
+func Unsettled(dir string) (bool, error) {
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, entry := range names {
+		number, ok := strings.CutPrefix(entry.Name(), prefix)
+		if _, err := strconv.Atoi(number); !ok || err != nil {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return false, err
+		}
+		head := make([]byte, segmentHeader)
+		_, _ = io.ReadFull(f, head) // what cannot be read is no header
+		_ = f.Close()
+		if h, ok := parseHeader(head); !ok || h.state != stateFree {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // abandon closes what an Open that failed has opened.
