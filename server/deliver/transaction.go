@@ -125,16 +125,7 @@ func (t *transaction) run(text io.ReadSeeker) error {
 		case reply.ok():
 			t.accepted = append(t.accepted, r.i)
 		case reply.code == 421: // the host ends the session; nobody else gets a reply
-			t.drop()
-			res := t.at.replied("RCPT", reply)
-			for _, rest := range t.rcpts[n:] {
-				t.done(rest.i, res)
-			}
-			for _, i := range t.later {
-				t.done(i, res)
-			}
-			t.later = nil
-			t.finish(res)
+			t.abandon(t.at.replied("RCPT", reply), n)
 			return nil
 		case len(t.accepted) > 0 && reply.tooMany():
 			t.later = append(t.later, r.i)
@@ -257,11 +248,16 @@ func (t *transaction) broken(command, doing string, err error) error {
 	return t.lost(command, doing, err, 0)
 }
 
-// lost ends the transaction for recipients from n on, those accepted and those
-// put off, because the connection is gone.
+// lost ends the transaction because the connection is gone.
 func (t *transaction) lost(command, doing string, err error, n int) error {
+	t.abandon(t.at.talking(command, doing, err), n)
+	return nil
+}
+
+// abandon ends the transaction and the session for recipients from n on, those
+// accepted and those put off.
+func (t *transaction) abandon(r Result, n int) {
 	t.drop()
-	r := t.at.talking(command, doing, err)
 	for _, rc := range t.rcpts[n:] {
 		t.done(rc.i, r)
 	}
@@ -270,7 +266,6 @@ func (t *transaction) lost(command, doing string, err error, n int) error {
 	}
 	t.later = nil
 	t.finish(r)
-	return nil
 }
 
 // refused hands a reply to recipients. 421 ends the session.
