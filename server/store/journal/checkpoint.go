@@ -16,17 +16,19 @@ func (j *Journal) checkpoints() {
 		if !ok {
 			return
 		}
+		j.mu.Lock()
+		last := j.closed // an attempt that began before is not the last one
+		j.mu.Unlock()
 		err := j.settle(segments)
 		j.mu.Lock()
 		j.stuck = err
 		j.changed.Broadcast()
-		closed := j.closed
 		j.mu.Unlock()
 		if err == nil {
 			continue
 		}
 		j.opt.Log.Error("journal: checkpoint failed; the messages stay in the journal too", "error", err, "again_in", j.opt.Every)
-		if closed {
+		if last {
 			return
 		}
 		j.pause(j.opt.Every)

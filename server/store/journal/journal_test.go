@@ -367,6 +367,7 @@ func TestRestoreLater(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
+	slices.Sort(b.restored) // the disk may have had room in the middle of an attempt
 	if diff := cmp.Diff([]string{"one", "two"}, b.restored); diff != "" {
 		t.Errorf("restored (-want +got):\n%s", diff)
 	}
